@@ -1,0 +1,168 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Training of the encoder with a frozen generator (Li et al., CVPR 2021, equations 4 to 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.engines import Trainer
+from monai.utils import CommonKeys as Keys
+from torch import Tensor
+
+from monai_semgan.data.semi_supervised_loader import SemiSupervisedLoader
+from monai_semgan.engines.codes import draw_codes
+from monai_semgan.engines.ema import ExponentialMovingAverage
+from monai_semgan.losses import EncoderLoss
+from monai_semgan.networks.label_map import label_to_map, map_to_label
+from monai_semgan.networks.nets import SemanticGAN
+from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
+
+
+class EncoderTrainer(Trainer):
+    r"""Train the encoder of a :class:`SemanticGAN` on images, labelled pairs and the generator's own samples.
+
+    Images and pairs are rebuilt, :math:`G_x(E(x))`, and the pairs' label maps compared. Samples of the generator come
+    with their true label and codes, so they are pairs without end; they carry a weight of their own. The encoder may
+    see a perturbed image while the loss asks for the clean one, which prepares it for other scanners.
+
+    ``state.output`` holds the floats ``loss``, ``segmentation``, ``reconstruction``, ``synthetic_segmentation``,
+    ``synthetic_codes``.
+
+    Args:
+        device: device to train on.
+        max_epochs: number of epochs of ``len(train_data_loader)`` steps.
+        train_data_loader: joins the image and the pair stream.
+        network: generator and encoder.
+        loss: the encoder's loss.
+        lr: highest learning rate of Adam; it falls to 0 along a cosine over the run.
+        label_lr: learning rate of the generator's tSeg branches, which learn from the labelled pairs beside the
+            encoder; 0 keeps them as the GAN left them.
+        synthetic_batch_size: samples of the generator a batch.
+        synthetic_weight: weight of the samples' segmentation loss.
+        code_weight: weight of the squared distance of the samples' codes, as a share of their variance.
+        style_mixing: probability that a sample takes two latents.
+        jitter: geometric augmentation, which image, label and target share.
+        augmentation: perturbation of what the encoder sees; its geometric settings must be 0.
+        clip: largest norm of the gradient.
+        ema_half_life: half-life in images of the weight average.
+        amp: whether to run in bf16 autocast.
+        kwargs: further arguments of MONAI's ``Trainer``.
+
+    Raises:
+        ValueError: when ``augmentation`` moves the image.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: torch.device | str,
+        max_epochs: int,
+        train_data_loader: SemiSupervisedLoader,
+        network: SemanticGAN,
+        loss: EncoderLoss,
+        lr: float = 1e-3,
+        label_lr: float = 0.0,
+        synthetic_batch_size: int = 4,
+        synthetic_weight: float = 1.0,
+        code_weight: float = 0.1,
+        style_mixing: float = 0.5,
+        jitter: DifferentiableAugmentation | None = None,
+        augmentation: DifferentiableAugmentation | None = None,
+        clip: float = 5.0,
+        ema_half_life: float = 2_000.0,
+        amp: bool = False,
+        train_handlers: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.augmentation = (augmentation or DifferentiableAugmentation()).to(device)
+        if self.augmentation.scale or self.augmentation.shift or self.augmentation.rotate:
+            raise ValueError("augmentation moves the image but not its target: put scale, shift and rotate into jitter")
+        super().__init__(
+            device=torch.device(device),
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            epoch_length=len(train_data_loader),
+            amp=amp,
+            handlers=train_handlers,
+            **kwargs,
+        )
+        self.loader = train_data_loader
+        self.network = network.to(torch.device(device)).to(memory_format=torch.channels_last)
+        self.loss = loss
+        self.ema = ExponentialMovingAverage(self.network, half_life=ema_half_life)
+        network.generator.requires_grad_(False)
+        groups = [{"params": list(network.encoder.parameters()), "lr": lr}]
+        if label_lr:
+            branches = [w for name, w in network.generator.named_parameters() if "to_label." in name]
+            groups.append({"params": [branch.requires_grad_() for branch in branches], "lr": label_lr})
+        self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
+        steps = max_epochs * len(train_data_loader)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
+        self.synthetic_batch_size = synthetic_batch_size
+        self.synthetic_weight = synthetic_weight
+        self.code_weight = code_weight
+        self.style_mixing = style_mixing
+        self.jitter = (jitter or DifferentiableAugmentation()).to(device)
+        self.clip = clip
+
+    @property
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything whose state a resumed run needs, by name, for :class:`ResumableCheckpoint`."""
+        return {
+            "network": self.network,
+            "network_ema": self.ema.average,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
+
+    def _iteration(self, engine: Any, batch: dict[str, Tensor]) -> dict[str, Any]:
+        device = self.state.device
+        network = self.network.train()
+        image, _ = self.jitter(batch["image"].to(device, non_blocking=True))
+        pair_map = label_to_map(batch["pair_label"].to(device), network.generator.label_channels)
+        pair_image, pair_map = self.jitter(batch["pair_image"].to(device), pair_map)
+        synthetic, synthetic_label, codes = self.draw()
+        target = torch.cat([pair_image, synthetic, image])
+        pairs, samples = len(pair_image), len(synthetic)
+
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.amp):
+            wplus = network.encode(self.augmentation(target)[0])
+            reconstruction, logits = network.decode(wplus)
+            terms = self.loss(reconstruction, target, network, logits[:pairs], map_to_label(pair_map))
+            synthetic_segmentation = self.loss.segment(logits[pairs : pairs + samples], synthetic_label)
+        distance = (wplus[pairs : pairs + samples].float() - codes).square().mean()
+        synthetic_codes = distance / (codes - network.generator.mean_w).square().mean()
+        total = terms.total + self.synthetic_weight * synthetic_segmentation + self.code_weight * synthetic_codes
+        if not torch.isfinite(total):
+            raise FloatingPointError(
+                f"the loss is {total.item()} at iteration {self.state.iteration}: lower lr or switch amp off; "
+                "the last checkpoint is intact"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.ema.update(len(image), self.state.iteration * len(image))
+        return {
+            Keys.LOSS: total.item(),
+            "segmentation": terms.segmentation.item(),
+            "reconstruction": terms.reconstruction.item(),
+            "synthetic_segmentation": synthetic_segmentation.item(),
+            "synthetic_codes": synthetic_codes.item(),
+            Keys.IMAGE: target,
+            Keys.PRED: logits.detach(),
+        }
+
+    @torch.no_grad()
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw samples of the generator: images, their labels (zeros and ones, or class indices) and W+ codes."""
+        generator = self.network.generator
+        _, codes = draw_codes(generator, self.synthetic_batch_size, self.style_mixing)
+        with torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            image, logits = generator.synthesis(codes, generator.random_noise(len(codes)))
+        return image.float().clamp(-1.0, 1.0), map_to_label(logits), codes

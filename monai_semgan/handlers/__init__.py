@@ -1,0 +1,14 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Handlers that MONAI does not have."""
+
+from __future__ import annotations
+
+from monai_semgan.handlers.cohort_report import CohortReport
+from monai_semgan.handlers.loss_curves import LossCurves
+from monai_semgan.handlers.resumable_checkpoint import ResumableCheckpoint
+from monai_semgan.handlers.sample_grid import SampleGrid
+from monai_semgan.handlers.weights_loader import WeightsLoader
+
+__all__ = ["CohortReport", "LossCurves", "ResumableCheckpoint", "SampleGrid", "WeightsLoader"]

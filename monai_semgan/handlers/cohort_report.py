@@ -1,0 +1,173 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What became of each image of a run: a log line, a row of a CSV file, and a summary."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.config import PathLike
+
+from monai_semgan.data.failure import FAILURE
+from monai_semgan.metrics import SCORES
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error")
+
+
+class CohortReport:
+    """Report on each image of a :class:`monai_semgan.engines.SemanticGANEvaluator` as it comes.
+
+    ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did. Paths
+    of masks and overlays are relative to it. With ``scores``, rows also have the patient and the scores, and at the
+    end there are ``patients.csv`` (the mean over each patient's images; without a "patient" an image is one),
+    ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into ``state.metrics``.
+
+    Args:
+        output_dir: folder for the files.
+        scores: whether items carry "scores", as :class:`monai_semgan.transforms.SegmentationScoresd` gives.
+    """
+
+    def __init__(self, output_dir: PathLike, scores: bool = False) -> None:
+        self.output_dir = Path(output_dir)
+        self.scores = scores
+        self.columns = (*COLUMNS, "patient", *SCORES) if scores else COLUMNS
+        self.rows: list[dict[str, Any]] = []
+        self.total = 0
+
+    @property
+    def failed(self) -> int:
+        """Number of images that failed."""
+        return sum(row["status"] == "failed" for row in self.rows)
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: the evaluator.
+        """
+        engine.add_event_handler(Events.STARTED, self.started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
+
+    def exit_on_failure(self) -> None:
+        """Leave the program with exit code 1 if an image failed. For the end of a command, when all is written.
+
+        Raises:
+            SystemExit: when an image failed, or none was processed.
+        """
+        if self.failed or not self.rows:
+            raise SystemExit(
+                f"{self.failed} of {len(self.rows)} images failed: see the messages in {self.output_dir / 'report.csv'}"
+            )
+
+    def started(self, engine: Engine) -> None:
+        """Begin the CSV file."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        self.rows = []
+        self.total = len(engine.data_loader.dataset)  # type: ignore[attr-defined]
+        self._write_rows([], header=True)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Log and write the images of a batch."""
+        state: Any = engine.state
+        rows = [self._row(item, output) for item, output in zip(state.batch, state.output, strict=True)]
+        rows += [self._row(item, {}) for item in state.failures]
+        for row in rows:
+            self.rows.append(row)
+            self._log(row)
+        self._write_rows(rows)
+
+    def completed(self, engine: Engine) -> None:
+        """Write and log the summary."""
+        logger.info("%d images, %d failed: %s", len(self.rows), self.failed, self.output_dir / "report.csv")
+        if not self.scores:
+            return
+        patients = self._patients()
+        summary = {key: statistics(patient[key] for patient in patients) for key in SCORES}
+        write_csv(self.output_dir / "patients.csv", ("patient", "images", *SCORES), patients)
+        columns = ("score", "n", "mean", "std", "median", "min", "max")
+        write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in SCORES])
+        counts = {"images": len(self.rows), "failed": self.failed, "patients": len(patients)}
+        text = json.dumps({**counts, **summary}, indent=2)
+        (self.output_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
+        for key, values in summary.items():
+            if values["n"]:
+                engine.state.metrics[key] = values["mean"]
+                logger.info("%s: %s", key, ", ".join(f"{name} {values[name]}" for name in columns[1:]))
+
+    def _row(self, item: dict[str, Any], output: dict[str, Any]) -> dict[str, Any]:
+        failure = item.get(FAILURE, "")
+        row = dict.fromkeys(self.columns)
+        row.update(file=item.get("file", item.get("image")), status="failed" if failure else "ok", message=failure)
+        for column, key in (("mask", "pred_file"), ("overlay", "overlay_file")):
+            if key in output:
+                row[column] = Path(output[key]).relative_to(self.output_dir).as_posix()
+        row["reconstruction_error"] = rounded(output.get("reconstruction_error"))
+        if self.scores:
+            row["patient"] = item.get("patient", item.get("name", row["file"]))
+            row.update({key: rounded(value) for key, value in output.get("scores", {}).items()})
+        return row
+
+    def _log(self, row: dict[str, Any]) -> None:
+        head = f"[{len(self.rows)}/{self.total}] {row['file']}: "
+        if row["status"] == "failed":
+            logger.error("%sFAILED: %s", head, row["message"])
+            return
+        parts = [f"{key} {row[key]}" for key in ("dice", "reconstruction_error") if row.get(key) is not None]
+        parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
+        logger.info("%sok, %s", head, ", ".join(parts))
+
+    def _write_rows(self, rows: list[dict[str, Any]], header: bool = False) -> None:
+        write_csv(self.output_dir / "report.csv", self.columns, rows, append=not header)
+
+    def _patients(self) -> list[dict[str, Any]]:
+        groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in self.rows:
+            if row["status"] == "ok":
+                groups[str(row["patient"])].append(row)
+        return [
+            {
+                "patient": name,
+                "images": len(rows),
+                **{key: statistics(row[key] for row in rows)["mean"] for key in SCORES},
+            }
+            for name, rows in groups.items()
+        ]
+
+
+def rounded(value: float | None) -> float | None:
+    """Round to six decimals; what is missing or not a number becomes None, an empty cell."""
+    return round(float(value), 6) if value is not None and np.isfinite(value) else None
+
+
+def statistics(values: Iterable[float | None]) -> dict[str, Any]:
+    """Compute number, mean, standard deviation (n - 1), median, minimum and maximum of the values there are."""
+    array = np.array([value for value in values if value is not None], dtype=np.float64)
+    some, two = len(array) > 0, len(array) > 1
+    return {
+        "n": len(array),
+        "mean": rounded(array.mean()) if some else None,
+        "std": rounded(array.std(ddof=1)) if two else None,
+        "median": rounded(float(np.median(array))) if some else None,
+        "min": rounded(array.min()) if some else None,
+        "max": rounded(array.max()) if some else None,
+    }
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]], append: bool = False) -> None:
+    """Write rows to a CSV file, with a header unless they are appended."""
+    with path.open("a" if append else "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns))
+        if not append:
+            writer.writeheader()
+        writer.writerows(rows)

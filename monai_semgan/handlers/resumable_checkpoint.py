@@ -1,0 +1,108 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Checkpoints from which a killed training continues as if nothing had happened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+
+class ResumableCheckpoint:
+    """Save a training's whole state at the end of epochs and take it up again when the same command runs once more.
+
+    Beside the trainer's own objects the file holds the iteration, the numbers in ``lazy`` (last values of terms that do
+    not run at every step, if the trainer has such) and the states of all random number generators; the data loader is
+    set to the iteration. The file is replaced atomically, so a kill at any moment leaves the last
+    whole checkpoint, and the steps since then are repeated with the same numbers.
+
+    Args:
+        path: the checkpoint file; its folder is made.
+        interval: epochs from one save to the next; the last epoch is always saved.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, interval: int = 1) -> None:
+        self.path = Path(path)
+        self.interval = interval
+        self.logger = logging.getLogger(type(self).__module__)
+
+    def attach(self, engine: Engine) -> None:
+        """Load at the start, save at the end of epochs; the engine needs ``checkpoint`` and ``loader``."""
+        engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def save(self, engine: Any) -> None:
+        """Write the state of ``engine``, where the interval asks for it.
+
+        Raises:
+            FloatingPointError: when a weight is not finite; the file is left as it was.
+        """
+        epoch = engine.state.epoch
+        if epoch % self.interval and epoch != engine.state.max_epochs:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        state = {name: item.state_dict() for name, item in engine.checkpoint.items()}
+        for name, item in engine.checkpoint.items():
+            if isinstance(item, nn.Module) and not all(torch.isfinite(x).all() for x in item.state_dict().values()):
+                raise FloatingPointError(
+                    f"{name} holds values that are not finite after epoch {epoch}: lower lr or switch amp off; "
+                    "the last checkpoint is intact"
+                )
+        state |= {"epoch": epoch, "iteration": engine.state.iteration, "random": random_state()}
+        state["lazy"] = dict(getattr(engine, "lazy", {}))
+        partial = self.path.with_suffix(self.path.suffix + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.path)
+
+    def load(self, engine: Any) -> None:
+        """Take up the state in the file, if there is one.
+
+        Raises:
+            ValueError: when the file does not hold this trainer's objects.
+        """
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, map_location=engine.state.device, weights_only=True)
+        if missing := set(engine.checkpoint) - set(state):
+            raise ValueError(
+                f"{self.path} lacks {sorted(missing)}: it is another trainer's checkpoint, give a new path"
+            )
+        for name, item in engine.checkpoint.items():
+            item.load_state_dict(state[name])
+        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        engine.loader.step = state["iteration"]
+        if lazy := state.get("lazy"):
+            engine.lazy.update(lazy)
+        restore_random_state(state["random"])
+        self.logger.info(f"resumed from {self.path} at epoch {engine.state.epoch}")
+
+
+def random_state() -> dict[str, Any]:
+    """States of Python's, NumPy's and torch's random number generators, as what ``weights_only`` loading accepts."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Set all generators to what :func:`random_state` returned."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([cuda.cpu() for cuda in state["cuda"]])

@@ -1,0 +1,10 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Inferers."""
+
+from __future__ import annotations
+
+from monai_semgan.inferers.wplus_inferer import WPlusInferer, WPlusResult
+
+__all__ = ["WPlusInferer", "WPlusResult"]

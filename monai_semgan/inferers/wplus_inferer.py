@@ -1,0 +1,267 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Segmentation by W+ optimisation at test time (Li et al., CVPR 2021, arXiv:2104.05833, equations (7) and (8))."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type
+from torch import Tensor, nn
+
+from monai_semgan.losses.perceptual import PerceptualDistance
+from monai_semgan.losses.reconstruction import ReconstructionLoss
+from monai_semgan.losses.wplus import WPlusRegulariser
+from monai_semgan.networks.blocks import StyleBlock
+from monai_semgan.networks.nets import SemanticGAN
+
+
+class WPlusResult(NamedTuple):
+    """What :class:`WPlusInferer` finds, in fp32.
+
+    Attributes:
+        logits: label logits, ``(B, L, S, S)``.
+        wplus: W+ codes, ``(B, N, D)``.
+        reconstruction: images drawn from the codes, ``(B, C, S, S)``.
+        losses: reconstruction loss of each image, without the regulariser, ``(B,)``.
+        steps: steps taken for each image, ``(B,)``.
+    """
+
+    logits: Tensor
+    wplus: Tensor
+    reconstruction: Tensor
+    losses: Tensor
+    steps: Tensor
+
+
+class WPlusInferer(Inferer):
+    r"""Find the W+ codes that regenerate images and read their label maps off the generator.
+
+    Codes start at the encoder's, :math:`w^+_0 = E(x^*)`, and Adam lowers
+    :math:`\lambda_p d(x^*, G_x(w^+)) + \lambda_3 \|x^* - G_x(w^+)\|_2^2 + \lambda_2 \|w^+ - E(G_x(w^+))\|_2^2`
+    of each image. The result is :math:`G_y` of the codes with the lowest reconstruction loss on the way. A batch is
+    refined together, yet each image on its own: neighbours do not change its result, and one that no longer improves
+    leaves the batch. The network, its gradients included, is left as it was; results carry no gradient.
+
+    Args:
+        steps: number of steps; 0 is the encoder alone, the same as calling the network.
+        learning_rate: highest learning rate of Adam.
+        perceptual: kind of the perceptual distance d, or a :class:`PerceptualDistance` with settings of its own.
+        perceptual_weight: weight of the perceptual distance.
+        l2_weight: weight of the mean squared error.
+        regulariser_weight: weight of the W+ regulariser, 0 skips it.
+        regulariser_interval: apply the regulariser every so many steps, with so many times its weight.
+        warmup: fraction of the steps in which the learning rate rises; the first step already counts.
+        rampdown: fraction of the steps in which the learning rate falls along a cosine.
+        tolerance: an image leaves when its lowest loss fell by less than this fraction, 0 lets none leave.
+        patience: the number of steps over which that fall is measured.
+        optimise_noise: refine the noise maps too; the W+ codes alone then no longer redraw the result.
+        chunk_size: refine at most so many images together, to bound memory; by default all.
+        amp: bf16 autocast; overrides an autocast around the call.
+
+    Raises:
+        ValueError: for settings out of their range.
+
+    Example::
+
+        logits = WPlusInferer(steps=50)(images, network)
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 50,
+        learning_rate: float = 0.05,
+        perceptual: str | PerceptualDistance = "encoder",
+        perceptual_weight: float = 1.0,
+        l2_weight: float = 0.1,
+        regulariser_weight: float = 1e-3,
+        regulariser_interval: int = 1,
+        warmup: float = 0.05,
+        rampdown: float = 0.25,
+        tolerance: float = 0.01,
+        patience: int = 10,
+        optimise_noise: bool = False,
+        chunk_size: int | None = None,
+        amp: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value, low, high in (
+            ("steps", steps, 0, math.inf),
+            ("learning_rate", learning_rate, 0, math.inf),
+            ("regulariser_weight", regulariser_weight, 0, math.inf),
+            ("regulariser_interval", regulariser_interval, 1, math.inf),
+            ("warmup", warmup, 0, 1),
+            ("rampdown", rampdown, 0, 1),
+            ("tolerance", tolerance, 0, 1),
+            ("patience", patience, 1, math.inf),
+            ("chunk_size", 1 if chunk_size is None else chunk_size, 1, math.inf),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}, it must lie between {low} and {high}")
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.loss = ReconstructionLoss(perceptual, perceptual_weight=perceptual_weight, l2_weight=l2_weight)
+        self.regulariser = WPlusRegulariser()
+        self.regulariser_weight = regulariser_weight
+        self.regulariser_interval = regulariser_interval
+        self.warmup = warmup
+        self.rampdown = rampdown
+        self.tolerance = tolerance
+        self.patience = patience
+        self.optimise_noise = optimise_noise
+        self.chunk_size = chunk_size
+        self.amp = amp
+
+    def __call__(
+        self,
+        inputs: Tensor,
+        network: Callable[..., Tensor],
+        *args: Any,
+        return_details: bool = False,
+        **kwargs: Any,
+    ) -> Tensor | WPlusResult:
+        """Segment a batch of images.
+
+        Args:
+            inputs: images in [-1, 1], ``(B, C, S, S)``.
+            network: a :class:`monai_semgan.networks.nets.SemanticGAN`, in a parallel wrapper or not.
+            args: none are taken.
+            return_details: whether to return a :class:`WPlusResult`.
+            kwargs: none are taken.
+
+        Returns:
+            Label logits in fp32, ``(B, L, S, S)``, or a :class:`WPlusResult`. Logits and reconstruction of a
+            ``MetaTensor`` carry its metadata and transforms, like the output of a network.
+
+        Raises:
+            ValueError: for a network of another type and for images that it cannot take.
+            RuntimeError: for ``steps`` above 0 inside ``torch.inference_mode()``.
+        """
+        if args or kwargs:
+            raise ValueError(f"WPlusInferer takes inputs and network only, not {[*args, *kwargs]}")
+        network = unwrap(network)
+        check_images(inputs, network)
+        if self.steps > 0 and torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "WPlusInferer refines by gradients, which torch.inference_mode() forbids: call it inside "
+                "torch.no_grad() instead, or with steps=0"
+            )
+        images = inputs.as_subclass(Tensor).detach().float()
+        chunks = images.split(self.chunk_size or len(images))
+        if self.steps == 0 and not return_details:
+            with torch.no_grad(), self.autocast(images):
+                return with_metadata(torch.cat([network(chunk).float() for chunk in chunks]), inputs)
+        # backward passes must not run under an autocast around the call
+        with torch.autocast(images.device.type, enabled=False):
+            refined = [self.refine(chunk, network) for chunk in chunks]
+        result = WPlusResult(*(torch.cat(parts) for parts in zip(*refined)))
+        logits = with_metadata(result.logits, inputs)
+        if not return_details:
+            return logits
+        return result._replace(logits=logits, reconstruction=with_metadata(result.reconstruction, inputs))
+
+    @torch.enable_grad()
+    def refine(self, image: Tensor, network: SemanticGAN) -> WPlusResult:
+        """Refine the codes of images ``(B, C, S, S)`` together."""
+        with torch.no_grad(), self.autocast(image):
+            start = [network.encode(image).float()]
+            features = self.loss.features(image, network)
+        if self.optimise_noise:
+            start += [noise.expand(len(image), -1, -1, -1) for noise in fixed_noise(network)]
+        # a leaf per image: Adam passes over leaves without gradient, so an image that left costs nothing
+        leaves = [[row.clone().requires_grad_() for row in batch] for batch in start]
+        optimizer = torch.optim.Adam([row for batch in leaves for row in batch], lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
+        active = torch.arange(len(image), device=image.device)
+        lowest: list[Tensor] = []
+
+        for step in range(self.steps + 1):
+            with torch.set_grad_enabled(step < self.steps), self.autocast(image):
+                wplus, *noise = [torch.stack([batch[index] for index in active.tolist()]) for batch in leaves]
+                reconstruction, logits = network.decode(wplus, noise or None)
+                losses = self.loss(reconstruction, image, network, features)
+                objective = losses
+                if self.regulariser_weight > 0 and step % self.regulariser_interval == 0:
+                    weight = self.regulariser_weight * self.regulariser_interval
+                    objective = losses + weight * self.regulariser(wplus, reconstruction, network)
+
+            found = [value.detach().float() for value in (logits, wplus, reconstruction, losses)]
+            if step == 0:
+                best = WPlusResult._make([*(value.clone() for value in found), torch.zeros_like(active)])
+            better = found[3] < best.losses[active]
+            for kept, value in zip(best, found):
+                kept[active[better]] = value[better]
+            best.steps[active] = step
+
+            lowest.append(best.losses.clone())
+            if step >= self.patience and self.tolerance > 0:
+                before = lowest[step - self.patience][active]
+                stays = before - best.losses[active] > self.tolerance * before
+                active, objective, image = active[stays], objective[stays], image[stays]
+                features = [level[stays] for level in features]
+            if step == self.steps or len(active) == 0:
+                break
+
+            moving = [batch[index] for batch in leaves for index in active.tolist()]
+            optimizer.zero_grad()
+            for row, gradient in zip(moving, torch.autograd.grad(objective.sum(), moving)):
+                row.grad = gradient
+            optimizer.step()
+            schedule.step()
+        return best
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Factor on the learning rate in step 0 to ``steps`` - 1, above 0 in each: linear rise, 1, cosine fall."""
+        rise = (step + 1) / max(1.0, self.warmup * self.steps)
+        fall = (self.steps - step) / max(1.0, self.rampdown * self.steps)
+        return min(1.0, rise) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, fall)))
+
+    def autocast(self, image: Tensor) -> torch.autocast:
+        """Autocast as the settings ask, whatever surrounds the call."""
+        return torch.autocast(image.device.type, torch.bfloat16, enabled=self.amp)
+
+
+def unwrap(network: Callable[..., Tensor]) -> SemanticGAN:
+    """Take the network out of a parallel wrapper and check its type."""
+    if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        network = network.module
+    if not isinstance(network, SemanticGAN):
+        raise ValueError(
+            f"network is a {type(network).__name__}, WPlusInferer needs a monai_semgan.networks.nets.SemanticGAN: "
+            "give the network itself, not a function, its generator or a TorchScript export"
+        )
+    return network
+
+
+def check_images(inputs: Tensor, network: SemanticGAN) -> None:
+    """Refuse images that the network cannot take."""
+    expected = [network.generator.image_channels, network.generator.size, network.generator.size]
+    if inputs.dim() != 4 or list(inputs.shape[1:]) != expected or len(inputs) == 0:
+        raise ValueError(
+            f"inputs have shape {list(inputs.shape)}, this network expects (batch, {', '.join(map(str, expected))}): "
+            "resize the images and convert their channels first"
+        )
+    if not inputs.is_floating_point():
+        raise ValueError(f"inputs are {inputs.dtype}, expected floats in [-1, 1]: scale the intensities first")
+    finite = inputs.as_subclass(Tensor).isfinite().flatten(1).all(1)
+    if not finite.all():
+        places = (~finite).nonzero().flatten().tolist()
+        raise ValueError(
+            f"inputs hold NaN or infinity in image {places} of the batch: repair or leave out these images"
+        )
+
+
+def fixed_noise(network: SemanticGAN) -> list[Tensor]:
+    """The generator's fixed noise maps in the order that ``decode`` takes."""
+    return [block.fixed_noise for block in network.generator.modules() if isinstance(block, StyleBlock)]
+
+
+def with_metadata(values: Tensor, inputs: Tensor) -> Tensor:
+    """Give the metadata and the transforms of ``MetaTensor`` inputs to a result."""
+    return convert_to_dst_type(values, inputs, dtype=values.dtype)[0]

@@ -1,0 +1,86 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Generator and encoder as one inference network: image to label logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from monai_semgan.networks.nets.semantic_generator import SemanticGenerator
+from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder
+
+
+class SemanticGAN(nn.Module):
+    r"""SemanticGAN's inference network, :math:`y = G_y(\bar w + E(x))`.
+
+    Its state dict is what a bundle ships. Discriminators belong to training alone.
+
+    Args:
+        size: side of the square images in pixels, a power of two from 16.
+        image_channels: 1 or 3.
+        label_channels: number of label channels, 1 for a binary mask.
+        latent_dim: length of a W code.
+        channel_base: channel rule of generator and encoder, min(channel_base / r, max) at resolution r.
+        channel_max: largest number of generator channels.
+        mapping_layers: depth of the mapping network.
+        encoder_channel_max: largest number of encoder channels.
+        pyramid_channels: channels of the encoder's feature pyramid.
+        head_channels: channels of the encoder's heads.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        image_channels: int = 1,
+        label_channels: int = 1,
+        latent_dim: int = 192,
+        channel_base: int = 2048,
+        channel_max: int = 256,
+        mapping_layers: int = 8,
+        encoder_channel_max: int = 128,
+        pyramid_channels: int = 64,
+        head_channels: int = 24,
+    ) -> None:
+        super().__init__()
+        self.generator = SemanticGenerator(
+            size=size,
+            image_channels=image_channels,
+            label_channels=label_channels,
+            latent_dim=latent_dim,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            mapping_layers=mapping_layers,
+        )
+        self.encoder = WPlusEncoder(
+            size=size,
+            in_channels=image_channels,
+            latent_dim=latent_dim,
+            channel_base=channel_base,
+            channel_max=encoder_channel_max,
+            pyramid_channels=pyramid_channels,
+            head_channels=head_channels,
+        )
+
+    @torch.jit.export
+    def encode(self, image: Tensor) -> Tensor:
+        """Predict W+ codes ``(B, num_codes, latent_dim)`` of images ``(B, C, size, size)`` in [-1, 1]."""
+        return self.generator.mean_w + self.encoder(image)
+
+    @torch.jit.export
+    def decode(self, wplus: Tensor, noise: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Draw image and label logits from W+ codes; see :meth:`SemanticGenerator.synthesis`."""
+        return self.generator.synthesis(wplus, noise)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment without refinement.
+
+        Args:
+            image: images in [-1, 1], ``(B, image_channels, size, size)``.
+
+        Returns:
+            Label logits ``(B, label_channels, size, size)``.
+        """
+        return self.decode(self.encode(image), None)[1]

@@ -1,0 +1,102 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Refuse images that cannot be segmented, before they turn into a plausible but empty result."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Transform
+from monai.utils import convert_to_numpy
+
+
+class CheckImage(Transform):
+    """Pass an image on unchanged, or say what is wrong with it.
+
+    Args:
+        channels: expected number of channels.
+        spatial_dims: expected number of spatial dimensions.
+        lower: lower percentile, in percent, of the intensity range that has to be more than one value.
+        upper: upper percentile, in percent.
+
+    Raises:
+        ValueError: when ``channels`` or ``spatial_dims`` is below 1, or the percentiles are no range.
+    """
+
+    def __init__(self, channels: int = 1, spatial_dims: int = 2, lower: float = 0.5, upper: float = 99.5) -> None:
+        if channels < 1 or spatial_dims < 1:
+            raise ValueError(f"channels={channels} and spatial_dims={spatial_dims} have to be 1 or more")
+        if not 0 <= lower < upper <= 100:
+            raise ValueError(f"lower={lower} and upper={upper} are no range of percentiles within 0 to 100")
+        self.channels = channels
+        self.spatial_dims = spatial_dims
+        self.lower = lower
+        self.upper = upper
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            img: channel-first image.
+
+        Returns:
+            The image as it came.
+
+        Raises:
+            ValueError: when it is empty, constant, not finite, or of another number of channels or dimensions.
+        """
+        if img.ndim != self.spatial_dims + 1:
+            raise ValueError(
+                f"image has {img.ndim - 1} spatial dimensions (shape {tuple(img.shape[1:])}), {self.spatial_dims} "
+                "expected: give one slice or one radiograph a file"
+            )
+        if img.shape[0] != self.channels:
+            raise ValueError(
+                f"image has {img.shape[0]} channels, {self.channels} expected: convert it, or use another bundle"
+            )
+        if img.numel() == 0:
+            raise ValueError(f"image is empty (shape {tuple(img.shape)}): export it again")
+        values = convert_to_numpy(img)
+        bad = int(values.size - np.isfinite(values).sum())
+        if bad:
+            raise ValueError(f"{bad} of {values.size} values are NaN or infinite: export the image again")
+        low, high = np.percentile(values, [self.lower, self.upper])
+        if low == high:
+            extent = "all" if values.min() == values.max() else f"at least {self.upper - self.lower:g} % of the"
+            raise ValueError(f"image is constant, {extent} values are {low:g}: export it again")
+        return img
+
+
+class CheckImaged(MapTransform):
+    """Dictionary version of :class:`CheckImage`.
+
+    Args:
+        keys: keys of the images.
+        channels: expected number of channels.
+        spatial_dims: expected number of spatial dimensions.
+        lower: lower percentile, in percent, of the intensity range that has to be more than one value.
+        upper: upper percentile, in percent.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        channels: int = 1,
+        spatial_dims: int = 2,
+        lower: float = 0.5,
+        upper: float = 99.5,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.check = CheckImage(channels, spatial_dims, lower, upper)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.check(d[key])
+        return d

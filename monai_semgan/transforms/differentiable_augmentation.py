@@ -1,0 +1,123 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Differentiable augmentation of whatever a discriminator sees (arXiv:2006.10738, arXiv:2006.06676)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class DifferentiableAugmentation(nn.Module):
+    """Random affine map, brightness, contrast, shading and noise per image; the label map moves with its image.
+
+    Each change is applied to an image with probability ``p``. Gradients flow to image and label. What comes
+    from outside the frame is black in images and background in label maps with values in [-1, 1]: -1, and 1 in the
+    first of several label channels.
+
+    Args:
+        p: probability of each change; the adaptive rule of a trainer may move it.
+        scale: zoom is drawn log-uniformly from [1 / (1 + scale), 1 + scale].
+        shift: shift along each axis is drawn uniformly up to this fraction of the side.
+        rotate: rotation is drawn uniformly up to this angle, in degrees.
+        brightness: offset is drawn uniformly up to this value; the image spans 2.
+        contrast: contrast is drawn log-uniformly from [1 / (1 + contrast), 1 + contrast].
+        shading: standard deviation of a smooth additive field, 4x4 normal values interpolated.
+        noise: standard deviation of white noise is drawn uniformly up to this value.
+
+    Raises:
+        ValueError: for a probability outside [0, 1] or a negative range.
+    """
+
+    def __init__(
+        self,
+        *,
+        p: float = 1.0,
+        scale: float = 0.0,
+        shift: float = 0.0,
+        rotate: float = 0.0,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        shading: float = 0.0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"p is {p}, it must lie in [0, 1]")
+        if min(scale, shift, rotate, brightness, contrast, shading, noise) < 0:
+            raise ValueError(
+                f"scale {scale}, shift {shift}, rotate {rotate}, brightness {brightness}, contrast {contrast}, "
+                f"shading {shading} and noise {noise} must not be negative"
+            )
+        self.p: Tensor
+        self.register_buffer("p", torch.tensor(float(p)))
+        self.scale = scale
+        self.shift = shift
+        self.rotate = rotate
+        self.brightness = brightness
+        self.contrast = contrast
+        self.shading = shading
+        self.noise = noise
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Augment a batch.
+
+        Args:
+            image: images in [-1, 1], ``(B, C, H, W)``.
+            label: label maps in [-1, 1], ``(B, L, H, W)``.
+
+        Returns:
+            Augmented images and label maps, in the type of ``image``.
+        """
+        if self.p == 0:
+            return image, label
+        if self.scale or self.shift or self.rotate:
+            joined = image if label is None else torch.cat([image, label.to(image.dtype)], dim=1)
+            outside = torch.full_like(joined[:1, :, :1, :1], -1.0)
+            if label is not None and label.shape[1] > 1:
+                outside[:, image.shape[1]] = 1.0
+            joined = self.warp(joined, outside)
+            image, label = joined[:, : image.shape[1]], None if label is None else joined[:, image.shape[1] :]
+        if self.brightness or self.contrast:
+            image = self.recolour(image)
+        if self.shading:
+            image = self.shade(image)
+        if self.noise:
+            level = self.uniform(len(image), self.noise)[:, None, None, None]
+            image = image + torch.randn_like(image) * level.to(image.dtype)
+        return image, label
+
+    def uniform(self, batch: int, limit: float) -> Tensor:
+        """Draw from U(-limit, limit), or 0 with probability 1 - p, ``(batch,)``."""
+        drawn = (torch.rand(batch, device=self.p.device) * 2 - 1) * limit
+        return torch.where(torch.rand(batch, device=self.p.device) < self.p, drawn, torch.zeros_like(drawn))
+
+    def warp(self, x: Tensor, outside: Tensor) -> Tensor:
+        """Apply one random affine map per image, bilinear; ``outside`` is what lies beyond the frame."""
+        batch = x.shape[0]
+        zoom = torch.exp(self.uniform(batch, math.log1p(self.scale)))
+        angle = self.uniform(batch, math.radians(self.rotate))
+        cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+        # normalised coordinates span 2, so a fraction f of the side is 2 f
+        shift_x, shift_y = self.uniform(batch, 2 * self.shift), self.uniform(batch, 2 * self.shift)
+        theta = torch.stack([cosine, -sine, shift_x, sine, cosine, shift_y], dim=1).view(batch, 2, 3)
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        return F.grid_sample((x - outside).float(), grid, align_corners=False).to(x.dtype) + outside
+
+    def recolour(self, image: Tensor) -> Tensor:
+        """Change contrast about the image's mean, then brightness."""
+        batch = image.shape[0]
+        factor = torch.exp(self.uniform(batch, math.log1p(self.contrast)))[:, None, None, None].to(image.dtype)
+        offset = self.uniform(batch, self.brightness)[:, None, None, None].to(image.dtype)
+        mean = image.mean((1, 2, 3), keepdim=True)
+        return (image - mean) * factor + mean + offset
+
+    def shade(self, image: Tensor) -> Tensor:
+        """Add a smooth field, the same in all channels."""
+        amplitude = torch.where(torch.rand(len(image), device=self.p.device) < self.p, self.shading, 0.0)
+        field = torch.randn(len(image), 1, 4, 4, device=self.p.device) * amplitude[:, None, None, None]
+        return image + F.interpolate(field, image.shape[2:], mode="bicubic").to(image.dtype)

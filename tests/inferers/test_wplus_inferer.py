@@ -1,0 +1,422 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
+from monai.engines import SupervisedEvaluator
+from monai.inferers import SimpleInferer
+from monai.transforms import Compose, Invertd, Resized
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from monai_semgan.inferers import WPlusInferer, WPlusResult
+from monai_semgan.losses.perceptual import PerceptualDistance
+from monai_semgan.losses.reconstruction import ReconstructionLoss
+from monai_semgan.losses.wplus import WPlusRegulariser
+from monai_semgan.networks.nets import SemanticGAN
+
+
+def make_network(size: int = 16, channels: int = 1, labels: int = 1) -> SemanticGAN:
+    """A tiny network whose encoder answers to the image and whose noise maps count, as after training."""
+    network = SemanticGAN(
+        size=size,
+        image_channels=channels,
+        label_channels=labels,
+        latent_dim=8,
+        channel_base=256,
+        channel_max=16,
+        mapping_layers=2,
+        encoder_channel_max=16,
+        pyramid_channels=8,
+        head_channels=8,
+    )
+    with torch.no_grad():
+        for head in network.encoder.heads:
+            head.linear.weight.normal_(std=0.02)
+        for name, weight in network.named_parameters():
+            if name.endswith("noise_strength"):
+                weight.fill_(0.1)
+        network.generator.mean_w.copy_(network.generator.mapping(torch.randn(256, 8)).mean(0))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def network() -> SemanticGAN:
+    torch.manual_seed(0)
+    return make_network()
+
+
+@pytest.fixture(scope="module")
+def images(network: SemanticGAN) -> Tensor:
+    return network.generator.sample(4, generator=torch.Generator().manual_seed(1))[0]
+
+
+def refine(images: Tensor, network: SemanticGAN, **settings: Any) -> WPlusResult:
+    result = WPlusInferer(**settings)(images, network, return_details=True)
+    assert isinstance(result, WPlusResult)
+    return result
+
+
+@pytest.mark.parametrize("settings", [{}, {"chunk_size": 3}, {"optimise_noise": True}])
+def test_no_steps_is_the_network(network: SemanticGAN, images: Tensor, settings: dict[str, Any]) -> None:
+    logits = WPlusInferer(steps=0, **settings)(images, network)
+    result = refine(images, network, steps=0, **settings)
+    exact = {"rtol": 0.0, "atol": 1e-5 if settings else 0.0}
+    torch.testing.assert_close(logits, network(images).detach(), **exact)
+    torch.testing.assert_close(result.logits, network(images).detach(), **exact)
+    torch.testing.assert_close(result.wplus, network.encode(images).detach(), **exact)
+    assert result.steps.tolist() == [0] * 4
+
+
+@pytest.mark.parametrize("perceptual", ["encoder", "none"])
+@pytest.mark.parametrize("labels", [1, 3])
+def test_refinement_lowers_the_loss_of_each_drawn_image(perceptual: str, labels: int) -> None:
+    network = make_network(size=32, labels=labels)
+    images, _ = network.generator.sample(3)
+    settings = {"perceptual": perceptual, "l2_weight": 1.0, "tolerance": 0.0}
+    start = refine(images, network, steps=0, **settings)
+    result = refine(images, network, steps=60, **settings)
+    assert (result.losses < 0.5 * start.losses).all()
+    assert result.logits.shape == (3, labels, 32, 32)
+
+
+def test_result_is_consistent(network: SemanticGAN, images: Tensor) -> None:
+    result = refine(images, network, steps=8)
+    reconstruction, logits = network.decode(result.wplus)
+    torch.testing.assert_close(result.reconstruction, reconstruction.detach(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(result.logits, logits.detach(), rtol=0, atol=1e-5)
+    losses = ReconstructionLoss()(reconstruction, images, network).detach()
+    torch.testing.assert_close(result.losses, losses, rtol=1e-4, atol=1e-6)
+    assert all(value.dtype == torch.float32 and not value.requires_grad for value in result[:4])
+    torch.testing.assert_close(WPlusInferer(steps=8)(images, network), result.logits)
+
+
+def test_first_step_follows_adam_in_closed_form(network: SemanticGAN, images: Tensor) -> None:
+    # Adam's first step is the learning rate times the gradient's sign, and the first step's rate is not 0
+    wplus = network.encode(images).detach().requires_grad_()
+    drawn, _ = network.decode(wplus)
+    target = ReconstructionLoss()(drawn, images, network) + 0.5 * WPlusRegulariser()(wplus, drawn, network)
+    (gradient,) = torch.autograd.grad(target.sum(), wplus)
+    result = refine(images, network, steps=1, learning_rate=1e-4, regulariser_weight=0.5)
+    assert result.steps.tolist() == [1] * 4
+    expected = wplus - 1e-4 * gradient / (gradient.abs() + 1e-8)
+    torch.testing.assert_close(result.wplus, expected.detach(), rtol=0, atol=2e-6)
+
+
+@given(steps=st.integers(1, 300), warmup=st.floats(0, 1), rampdown=st.floats(0, 1))
+def test_every_step_has_a_learning_rate(steps: int, warmup: float, rampdown: float) -> None:
+    inferer = WPlusInferer(steps=steps, warmup=warmup, rampdown=rampdown)
+    factors = [inferer.learning_rate_factor(step) for step in range(steps)]
+    assert all(0.0 < factor <= 1.0 for factor in factors)
+    if warmup + rampdown <= 1:
+        assert max(factors) > 0.5
+
+
+def test_learning_rate_schedule_in_closed_form() -> None:
+    inferer = WPlusInferer(steps=8, warmup=0.25, rampdown=0.5)
+    # cos(pi 3/4) = -0.7071
+    expected = [0.5, 1.0, 1.0, 1.0, 1.0, 0.853553, 0.5, 0.146447]
+    assert [inferer.learning_rate_factor(step) for step in range(8)] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"regulariser_weight": 0.1}, {"optimise_noise": True}, {"patience": 2}])
+def test_neighbours_do_not_matter(network: SemanticGAN, images: Tensor, settings: dict[str, Any]) -> None:
+    settings = {"steps": 10, "tolerance": 0.05, **settings}
+    together = refine(images, network, **settings)
+    for index in range(4):
+        alone = refine(images[index : index + 1], network, **settings)
+        for mine, theirs in zip(alone, together):
+            torch.testing.assert_close(mine[0], theirs[index], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 100])
+def test_chunks_give_the_same(network: SemanticGAN, images: Tensor, chunk_size: int) -> None:
+    whole = refine(images, network, steps=10)
+    for mine, theirs in zip(refine(images, network, steps=10, chunk_size=chunk_size), whole):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_chunks_bound_what_the_generator_sees(
+    network: SemanticGAN, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = count_decoded(network, monkeypatch)
+    WPlusInferer(steps=2, chunk_size=3)(images, network)
+    assert sizes == [3, 3, 3, 1, 1, 1]
+
+
+def count_decoded(network: SemanticGAN, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Batch sizes that the generator is called with from now on."""
+    sizes: list[int] = []
+    decode = network.decode
+
+    def counted(wplus: Tensor, noise: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        sizes.append(len(wplus))
+        return decode(wplus, noise)
+
+    monkeypatch.setattr(network, "decode", counted)
+    return sizes
+
+
+def test_images_that_stopped_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_network()
+    # the encoder answers zero to all images, so this one starts at its solution
+    with torch.no_grad():
+        network.encoder.heads.apply(zero_weights)
+        network.generator.mean_w.zero_()
+        solved, _ = network.decode(torch.zeros(1, 6, 8))
+    others, _ = network.generator.sample(2)
+    sizes = count_decoded(network, monkeypatch)
+    result = refine(torch.cat([others[:1], solved, others[1:]]), network, steps=12, patience=4, tolerance=1e-4)
+    assert result.steps.tolist() == [12, 4, 12]
+    assert sizes == [3] * 5 + [2] * 8
+    assert result.losses[1] < 1e-10 and (result.wplus[1] == 0).all()
+
+
+def zero_weights(module: nn.Module) -> None:
+    for weight in module.parameters(recurse=False):
+        weight.zero_()
+
+
+def test_all_images_leave_and_the_loop_ends(
+    network: SemanticGAN, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = count_decoded(network, monkeypatch)
+    result = refine(images, network, steps=1000, patience=3, tolerance=1.0)
+    assert sizes == [4] * 4
+    assert result.steps.tolist() == [3] * 4
+
+
+def test_best_codes_are_kept(network: SemanticGAN, images: Tensor) -> None:
+    # a learning rate this high throws the codes away from any solution
+    start = refine(images, network, steps=0)
+    for rate in (1.0, 1e6, 1e30):
+        result = refine(images, network, steps=5, learning_rate=rate)
+        assert (result.losses <= start.losses).all()
+        assert result.logits.isfinite().all()
+    torch.testing.assert_close(result.wplus, start.wplus)
+
+
+def test_regulariser_pulls_codes_to_the_encoder(network: SemanticGAN, images: Tensor) -> None:
+    def distance(weight: float, interval: int = 1) -> Tensor:
+        result = refine(
+            images, network, steps=40, regulariser_weight=weight, regulariser_interval=interval, tolerance=0.0
+        )
+        return WPlusRegulariser()(result.wplus, result.reconstruction, network).mean()
+
+    free = distance(0.0)
+    assert distance(1.0) < 0.5 * free
+    assert distance(1.0, interval=4) < 0.5 * free
+
+
+def test_noise_maps_fit_further(network: SemanticGAN, images: Tensor) -> None:
+    buffers = [buffer.clone() for buffer in network.buffers()]
+    settings = {"steps": 30, "tolerance": 0.0}
+    fixed = refine(images, network, **settings)
+    refined = refine(images, network, optimise_noise=True, **settings)
+    assert refined.losses.mean() < fixed.losses.mean()
+    assert all(torch.equal(before, now) for before, now in zip(buffers, network.buffers()))
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.enable_grad])
+def test_gradient_mode_around_the_call(network: SemanticGAN, images: Tensor, context: Any) -> None:
+    expected = WPlusInferer(steps=5)(images, network)
+    with context():
+        mode = torch.is_grad_enabled()
+        found = WPlusInferer(steps=5)(images, network)
+        assert torch.is_grad_enabled() == mode
+    assert torch.equal(found, expected) and not found.requires_grad
+
+
+def test_inference_mode(network: SemanticGAN, images: Tensor) -> None:
+    with torch.inference_mode():
+        with pytest.raises(RuntimeError, match=r"torch\.no_grad\(\)"):
+            WPlusInferer(steps=1)(images, network)
+        torch.testing.assert_close(WPlusInferer(steps=0)(images, network), network(images))
+        assert refine(images, network, steps=0).losses.shape == (4,)
+
+
+def test_network_is_left_as_it_was(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_network().train()
+    network.encoder.stem.requires_grad_(False)
+    state = copy.deepcopy(network.state_dict())
+    trainable = [weight.requires_grad for weight in network.parameters()]
+    WPlusInferer(steps=3, optimise_noise=True)(images, network)
+    assert all(weight.grad is None for weight in network.parameters())
+    assert [weight.requires_grad for weight in network.parameters()] == trainable
+    assert network.training
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in state.items())
+
+
+def test_no_gradient_of_a_weight_is_computed(network: SemanticGAN, images: Tensor) -> None:
+    with ConvolutionGradients() as recorded:
+        WPlusInferer(steps=2)(images, network)
+    # which of input, weight and bias got a gradient: only the images' path to the codes is followed
+    assert len(recorded.masks) > 0
+    assert all(mask == [True, False, False] for mask in recorded.masks)
+
+
+class ConvolutionGradients(TorchDispatchMode):
+    """Records the gradients that each convolution's backward pass computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masks: list[list[bool]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.convolution_backward.default:
+            self.masks.append(list(args[-1]))
+        return func(*args, **(kwargs or {}))
+
+
+def test_targets_features_are_computed_once(
+    network: SemanticGAN, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    features = network.encoder.features
+
+    def counted(image: Tensor) -> list[Tensor]:
+        seen.append(torch.equal(image, images))
+        return features(image)
+
+    monkeypatch.setattr(network.encoder, "features", counted)
+    WPlusInferer(steps=6, regulariser_weight=0.0)(images, network)
+    # once to encode, once as the perceptual distance's target
+    assert sum(seen) == 2 and len(seen) == 2 + 7
+
+
+def test_same_call_same_result(network: SemanticGAN, images: Tensor) -> None:
+    before = images.clone()
+    first, state = refine(images, network, steps=6), torch.get_rng_state()
+    torch.manual_seed(5)
+    second = refine(images, network, steps=6)
+    assert all(torch.equal(a, b) for a, b in zip(first, second))
+    torch.set_rng_state(state)
+    assert torch.equal(images, before)
+
+
+def test_rgb_images_are_not_changed() -> None:
+    network = make_network(channels=3)
+    images, _ = network.generator.sample(2)
+    before = images.clone()
+    result = refine(images, network, steps=4)
+    assert torch.equal(images, before) and result.reconstruction.shape == (2, 3, 16, 16)
+
+
+def test_bf16_autocast_returns_fp32(network: SemanticGAN, images: Tensor) -> None:
+    start, result = refine(images, network, steps=0), refine(images, network, steps=20, amp=True)
+    assert all(value.dtype == torch.float32 for value in result[:4])
+    assert (result.losses < start.losses).all()
+    assert WPlusInferer(steps=0, amp=True)(images, network).dtype == torch.float32
+
+
+def test_autocast_around_the_call_is_overridden(network: SemanticGAN, images: Tensor) -> None:
+    expected = WPlusInferer(steps=2)(images, network)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = WPlusInferer(steps=2)(images, network)
+    assert torch.equal(found, expected)
+
+
+def test_parallel_wrapper(network: SemanticGAN, images: Tensor) -> None:
+    wrapped = nn.DataParallel(network)
+    assert torch.equal(WPlusInferer(steps=2)(images, wrapped), WPlusInferer(steps=2)(images, network))
+
+
+def test_inside_an_evaluator_transforms_are_inverted(network: SemanticGAN) -> None:
+    resize = Resized(keys="image", spatial_size=(16, 16))
+    affine = torch.diag(torch.tensor([0.5, 2.0, 1.0, 1.0]))
+    items = [
+        {"image": MetaTensor(torch.rand(1, side, 24) * 2 - 1, affine=affine, meta={"filename_or_obj": f"{side}.png"})}
+        for side in (20, 40)
+    ]
+    loader = DataLoader(Dataset(items, transform=resize), batch_size=2)
+    outputs: dict[str, list[Any]] = {}
+    for name, inferer in (("wplus", WPlusInferer(steps=3)), ("simple", SimpleInferer())):
+        evaluator = SupervisedEvaluator(
+            device=torch.device("cpu"),
+            val_data_loader=loader,
+            network=network,
+            inferer=inferer,
+            postprocessing=Compose([Invertd(keys="pred", transform=resize, orig_keys="image", nearest_interp=False)]),
+        )
+        evaluator.run()
+        outputs[name] = evaluator.state.output
+    for wplus, simple, side in zip(outputs["wplus"], outputs["simple"], (20, 40)):
+        assert isinstance(wplus["pred"], MetaTensor)
+        assert wplus["pred"].shape == (1, side, 24)
+        torch.testing.assert_close(wplus["pred"].affine, affine.double(), check_dtype=False)
+        torch.testing.assert_close(wplus["pred"].affine, simple["pred"].affine)
+        assert wplus["pred"].meta["filename_or_obj"] == simple["pred"].meta["filename_or_obj"] == f"{side}.png"
+
+
+def test_metadata_of_logits_and_reconstruction(network: SemanticGAN, images: Tensor) -> None:
+    batch = MetaTensor(images, affine=torch.eye(4) * 2, meta={"name": "a"})
+    result = refine(batch, network, steps=2)
+    for value in (result.logits, result.reconstruction):
+        assert isinstance(value, MetaTensor) and value.meta["name"] == "a" and torch.equal(value.affine, batch.affine)
+    assert not isinstance(result.wplus, MetaTensor) and not isinstance(result.losses, MetaTensor)
+    assert torch.equal(result.logits.as_tensor(), refine(images, network, steps=2).logits)
+    assert len(decollate_batch({"pred": result.logits})) == 4
+
+
+def test_lpips_without_its_weights_tells_where_they_go(network: SemanticGAN, images: Tensor, tmp_path: Any) -> None:
+    distance = PerceptualDistance("lpips", weights_path=tmp_path / "vgg.pth")
+    with pytest.raises(FileNotFoundError, match=r"vgg\.pth"):
+        WPlusInferer(steps=1, perceptual=distance)(images, network)
+    assert torch.equal(WPlusInferer(steps=0, perceptual=distance)(images, network), network(images))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("steps", -1),
+        ("learning_rate", -0.1),
+        ("learning_rate", float("nan")),
+        ("regulariser_weight", -1.0),
+        ("regulariser_interval", 0),
+        ("warmup", 1.5),
+        ("rampdown", -0.1),
+        ("tolerance", 2.0),
+        ("patience", 0),
+        ("chunk_size", 0),
+        ("perceptual", "vgg"),
+        ("l2_weight", -1.0),
+    ],
+)
+def test_settings_out_of_range(setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=str(value)):
+        WPlusInferer(**{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (torch.zeros(1, 3, 16, 16), r"\[1, 3, 16, 16\].*\(batch, 1, 16, 16\)"),
+        (torch.zeros(1, 1, 16, 32), r"\[1, 1, 16, 32\]"),
+        (torch.zeros(1, 16, 16), r"\[1, 16, 16\]"),
+        (torch.zeros(0, 1, 16, 16), r"\[0, 1, 16, 16\]"),
+        (torch.zeros(1, 1, 16, 16, dtype=torch.uint8), "uint8"),
+        (torch.tensor([0.0, float("nan"), float("inf")])[:, None, None, None].expand(3, 1, 16, 16), r"image \[1, 2\]"),
+    ],
+)
+@pytest.mark.parametrize("steps", [0, 2])
+def test_images_that_cannot_work(network: SemanticGAN, inputs: Tensor, message: str, steps: int) -> None:
+    with pytest.raises(ValueError, match=message):
+        WPlusInferer(steps=steps)(inputs, network)
+
+
+def test_network_of_another_type(images: Tensor) -> None:
+    with pytest.raises(ValueError, match="network is a Conv2d.*SemanticGAN"):
+        WPlusInferer()(images, nn.Conv2d(1, 1, 1))
+
+
+def test_unknown_arguments(network: SemanticGAN, images: Tensor) -> None:
+    with pytest.raises(ValueError, match="condition"):
+        WPlusInferer()(images, network, condition=1)
