@@ -40,19 +40,20 @@ def cohort(
 
     Returns:
         One item an image: "image" (path), "file" (path as reported), "name" (without suffix, unique in the run, for
-        results; starts with the image's stem), and the datalist's own keys.
+        results; starts with the image's stem), and the datalist's own keys. None without folder and datalist, so that
+        a bundle can be looked at without data.
 
     Raises:
         FileNotFoundError: when a folder, file or datalist is missing, or no image is found.
-        ValueError: when neither folder nor datalist is given, or the datalist lacks what is asked for.
+        ValueError: when the datalist is missing or lacks what is asked for.
     """
     if datalist is not None:
         items = read_datalist(datalist, list_key, dataset_dir)
         root = Path(dataset_dir) if dataset_dir else Path(datalist).parent
+    elif dataset_dir is None:
+        return []
     elif labels:
         raise ValueError("no datalist given, and labels are needed: name a JSON file with image and label pairs")
-    elif dataset_dir is None:
-        raise ValueError("no images given: name a folder, a file or a datalist")
     else:
         root = Path(dataset_dir)
         items = [{"image": str(path)} for path in find_images(root, exclude=exclude)]

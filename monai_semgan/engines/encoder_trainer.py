@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.engines import Trainer
+from monai.engines import IterationEvents, Trainer
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
 
@@ -119,7 +119,7 @@ class EncoderTrainer(Trainer):
             "schedule": self.schedule,
         }
 
-    def _iteration(self, engine: Any, batch: dict[str, Tensor]) -> dict[str, Any]:
+    def _iteration(self, engine: Any, batch: dict[str, Tensor]) -> Any:
         device = self.state.device
         network = self.network.train()
         image, _ = self.jitter(batch["image"].to(device, non_blocking=True))
@@ -148,7 +148,7 @@ class EncoderTrainer(Trainer):
         self.optimizer.step()
         self.schedule.step()
         self.ema.update(len(image), self.state.iteration * len(image))
-        return {
+        engine.state.output = {
             Keys.LOSS: total.item(),
             "segmentation": terms.segmentation.item(),
             "reconstruction": terms.reconstruction.item(),
@@ -157,6 +157,9 @@ class EncoderTrainer(Trainer):
             Keys.IMAGE: target,
             Keys.PRED: logits.detach(),
         }
+        # decollates the output, the form that MONAI's handlers and post-processing take
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
 
     @torch.no_grad()
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:

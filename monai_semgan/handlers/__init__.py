@@ -5,10 +5,22 @@
 
 from __future__ import annotations
 
+from monai_semgan.handlers.average_validation import AverageValidationHandler
 from monai_semgan.handlers.cohort_report import CohortReport
 from monai_semgan.handlers.loss_curves import LossCurves
 from monai_semgan.handlers.resumable_checkpoint import ResumableCheckpoint
 from monai_semgan.handlers.sample_grid import SampleGrid
+from monai_semgan.handlers.training_progress import TrainingProgress
 from monai_semgan.handlers.weights_loader import WeightsLoader
+from monai_semgan.handlers.weights_saver import WeightsSaver
 
-__all__ = ["CohortReport", "LossCurves", "ResumableCheckpoint", "SampleGrid", "WeightsLoader"]
+__all__ = [
+    "AverageValidationHandler",
+    "CohortReport",
+    "LossCurves",
+    "ResumableCheckpoint",
+    "SampleGrid",
+    "TrainingProgress",
+    "WeightsLoader",
+    "WeightsSaver",
+]

@@ -65,7 +65,9 @@ class CohortReport:
         Raises:
             SystemExit: when an image failed, or none was processed.
         """
-        if self.failed or not self.rows:
+        if not self.rows:
+            raise SystemExit("error: no images given: name a folder, a file or a datalist")
+        if self.failed:
             raise SystemExit(
                 f"{self.failed} of {len(self.rows)} images failed: see the messages in {self.output_dir / 'report.csv'}"
             )

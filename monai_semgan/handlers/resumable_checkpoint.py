@@ -22,17 +22,22 @@ class ResumableCheckpoint:
 
     Beside the trainer's own objects the file holds the iteration, the numbers in ``lazy`` (last values of terms that do
     not run at every step, if the trainer has such) and the states of all random number generators; the data loader is
-    set to the iteration. The file is replaced atomically, so a kill at any moment leaves the last
-    whole checkpoint, and the steps since then are repeated with the same numbers.
+    set to the iteration. The file is replaced atomically, so a kill at any moment leaves the last whole checkpoint, and
+    the steps since then are repeated with the same numbers.
 
     Args:
         path: the checkpoint file; its folder is made.
         interval: epochs from one save to the next; the last epoch is always saved.
+        warm_start: another training's checkpoint. Where ``path`` does not exist yet, its networks, optimisers and the
+            like are taken up; epoch, iteration and random numbers begin anew.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, interval: int = 1) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, interval: int = 1, warm_start: str | os.PathLike[str] | None = None
+    ) -> None:
         self.path = Path(path)
         self.interval = interval
+        self.warm_start = None if warm_start is None else Path(warm_start)
         self.logger = logging.getLogger(type(self).__module__)
 
     def attach(self, engine: Engine) -> None:
@@ -67,17 +72,21 @@ class ResumableCheckpoint:
         """Take up the state in the file, if there is one.
 
         Raises:
+            FileNotFoundError: when the checkpoint for a warm start does not exist.
             ValueError: when the file does not hold this trainer's objects.
         """
-        if not self.path.exists():
+        resumes = self.path.exists()
+        path = self.path if resumes else self.warm_start
+        if path is None:
             return
-        state = torch.load(self.path, map_location=engine.state.device, weights_only=True)
+        state = torch.load(path, map_location=engine.state.device, weights_only=True)
         if missing := set(engine.checkpoint) - set(state):
-            raise ValueError(
-                f"{self.path} lacks {sorted(missing)}: it is another trainer's checkpoint, give a new path"
-            )
+            raise ValueError(f"{path} lacks {sorted(missing)}: it is another trainer's checkpoint, give a new path")
         for name, item in engine.checkpoint.items():
             item.load_state_dict(state[name])
+        if not resumes:
+            self.logger.info(f"started from {path}")
+            return
         engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         engine.loader.step = state["iteration"]
         if lazy := state.get("lazy"):

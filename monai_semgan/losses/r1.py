@@ -39,7 +39,7 @@ class R1Penalty(nn.Module):
         Returns:
             A scalar.
         """
-        total = torch.stack([scale.flatten(1).mean(1).sum() for scale in as_list(logits)]).sum()
+        total = torch.stack([scale.reshape(len(scale), -1).mean(1).sum() for scale in as_list(logits)]).sum()
         gradients = torch.autograd.grad(total, inputs, create_graph=True)
         squared = torch.stack([gradient.square().flatten(1).sum(1) for gradient in gradients]).sum(0)
         return 0.5 * self.gamma * squared.mean()

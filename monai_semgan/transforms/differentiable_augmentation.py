@@ -106,7 +106,7 @@ class DifferentiableAugmentation(nn.Module):
         shift_x, shift_y = self.uniform(batch, 2 * self.shift), self.uniform(batch, 2 * self.shift)
         theta = torch.stack([cosine, -sine, shift_x, sine, cosine, shift_y], dim=1).view(batch, 2, 3)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-        return F.grid_sample((x - outside).float(), grid, align_corners=False).to(x.dtype) + outside
+        return F.grid_sample(x.float() - outside, grid, align_corners=False).to(x.dtype) + outside
 
     def recolour(self, image: Tensor) -> Tensor:
         """Change contrast about the image's mean, then brightness."""

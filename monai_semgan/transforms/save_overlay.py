@@ -80,6 +80,8 @@ class SaveOverlayd(SaveImaged):
 def upright(array: torch.Tensor, image: MetaTensor) -> np.ndarray:
     """Bring an array on the grid of an image, with or without channel, to ``(C, row, column)`` as displayed."""
     grid = tuple(image.shape[1:])
+    if tuple(array.shape[-len(grid) :]) != grid:
+        raise ValueError(f"label or mask of {tuple(array.shape[-len(grid) :])} does not fit the image of {grid} pixels")
     channels = convert_to_tensor(array, track_meta=False).reshape(-1, *grid)
     return DisplayOrder()(MetaTensor(channels, affine=image.affine)).numpy()
 

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -31,4 +34,5 @@ def or_exit(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     try:
         return function(*args, **kwargs)
     except (ValueError, OSError) as error:
+        logger.debug("the program ends", exc_info=True)
         raise SystemExit(f"error: {error}") from error

@@ -1,0 +1,82 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+# Everything is installed once into .venv in this folder. Another Python: make PYTHON=python3.12 demo
+PYTHON ?= python3
+BUNDLE ?= bundles/lung_xray_segmentation
+TABLE_CONFIG ?= configs/lung_xray_label_budget.yaml
+
+VENV := .venv/bin/python
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+export BUNDLE
+# make -C keeps the caller's folder in PWD: INPUT and OUTPUT are relative to it
+export CALLER := $(if $(PWD),$(PWD),$(CURDIR))
+PATHS = case "$$INPUT" in /*) input=$$INPUT ;; *) input=$$CALLER/$$INPUT ;; esac; \
+	case "$$OUTPUT" in /*) output=$$OUTPUT ;; *) output=$$CALLER/$$OUTPUT ;; esac
+
+# two workers with one thread each (tests/conftest.py): networks in tests are too small for more
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+.PHONY: help setup demo segment table test lint clean
+
+help:
+	@echo "make demo                             segment sample images with the shipped weights"
+	@echo "make segment INPUT=dir OUTPUT=dir     segment your images [BUNDLE=bundles/...]"
+	@echo "make test                             run the tests"
+	@echo "make lint                             ruff and mypy"
+	@echo "make table                            train and evaluate the label-budget table (hours)"
+	@echo "make clean                            remove .venv, caches and the demo's output"
+
+setup: $(RUNTIME)
+
+demo: $(RUNTIME)
+	@$(VENV) -m monai_semgan.apps.demo --bundle "$$BUNDLE" --output demo_output
+
+# the checks come before the installation, so that a wrong path is told at once
+segment: check-paths $(RUNTIME)
+	@root=$$PWD; $(PATHS); \
+	cd "$$BUNDLE" && "$$root/$(VENV)" -m monai.bundle run --config_file configs/inference.yaml \
+		--dataset_dir "$$input" --output_dir "$$output"
+
+.PHONY: check-paths
+check-paths:
+	@usage='make segment INPUT=dir OUTPUT=dir [BUNDLE=bundles/...]'; \
+	if [ -z "$$INPUT" ] || [ -z "$$OUTPUT" ]; then echo "INPUT and OUTPUT are both needed: $$usage" >&2; exit 2; fi; \
+	$(PATHS); \
+	if [ ! -e "$$input" ]; then echo "INPUT does not exist: $$input" >&2; exit 2; fi; \
+	if [ ! -d "$$input" ]; then echo "INPUT is a file, name the folder that holds it: $$input" >&2; exit 2; fi; \
+	if [ ! -f "$$BUNDLE/configs/inference.yaml" ]; then \
+		echo "BUNDLE holds no configs/inference.yaml: $$BUNDLE (relative to $$PWD)" >&2; exit 2; fi
+
+table: $(RUNTIME)
+	$(VENV) -m monai_semgan.apps.label_budget --config "$(TABLE_CONFIG)"
+
+test: $(DEV)
+	$(VENV) -m pytest -p no:cacheprovider $(PYTEST_ARGS)
+
+lint: $(DEV)
+	$(VENV) -m ruff check --no-cache monai_semgan tests
+	$(VENV) -m ruff format --no-cache --check monai_semgan tests
+	$(VENV) -m mypy
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
+		echo "$(PYTHON) is not Python 3.10, 3.11 or 3.12. Name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
+
+$(RUNTIME): setup.cfg pyproject.toml | $(VENV)
+	@echo "Installing into .venv (once, several minutes)"
+	$(VENV) -m pip install --quiet -e ".[dicom]"
+	@touch $@
+
+# the runtime is part of it, so that the next make demo installs nothing
+$(DEV): setup.cfg pyproject.toml | $(VENV)
+	@echo "Installing into .venv (once, several minutes)"
+	$(VENV) -m pip install --quiet -e ".[dicom,onnx,dev]"
+	@touch $(RUNTIME) $@
+
+clean:
+	rm -rf .venv build dist demo_output .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

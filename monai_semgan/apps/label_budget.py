@@ -1,0 +1,264 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The table of results: SemanticGAN against a U-Net, each trained with several numbers of labels.
+
+``python -m monai_semgan.apps.label_budget --config configs/lung_xray_label_budget.yaml``
+
+Every stage is a ``python -m monai.bundle run`` of its own. What is finished is skipped when the command runs again;
+the trainings of SemanticGAN go on from their checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+COLUMNS = ("labels", "method", "list", "n", "dice", "hausdorff95_pixel")
+METHODS = ("U-Net", "SemanticGAN, encoder only", "SemanticGAN, refined")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the experiment.
+
+    Attributes:
+        folder: where its results go; tells the stage from others.
+        config_files: the configs it runs, merged in this order.
+        settings: what it overrides in them, by id.
+    """
+
+    folder: Path
+    config_files: tuple[str, ...]
+    settings: dict[str, Any]
+
+    @property
+    def command(self) -> list[str]:
+        """The command line after ``python``, for the bundle's folder."""
+        files = [f"configs/{name}" for name in ("metadata.json", "logging.conf")]
+        options = {
+            "config_file": str(list(self.config_files)),
+            "meta_file": files[0],
+            "logging_file": files[1],
+            **self.settings,
+            "output_dir": self.folder,
+        }
+        return ["-m", "monai.bundle", "run", *(str(x) for name, value in options.items() for x in (f"--{name}", value))]
+
+    @property
+    def marker(self) -> Path:
+        """File that says that the stage is finished, and with which command."""
+        return self.folder / "finished.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Where a row of the table comes from: a stage that evaluates a method on one list."""
+
+    labels: int
+    method: str
+    list_key: str
+    stage: Stage
+
+
+def plan(config: dict[str, Any]) -> tuple[list[Stage], list[Evaluation]]:
+    """Lay out the experiment.
+
+    Args:
+        config: as ``configs/lung_xray_label_budget.yaml``, with absolute paths.
+
+    Returns:
+        All stages in the order in which they run, and those among them that evaluate.
+
+    Raises:
+        ValueError: when a budget starts from one that does not come before it.
+    """
+    output = Path(config["output_dir"])
+    data = {"datalist": config["datalist"], "dataset_dir": config["dataset_dir"]}
+    counts = {name: len(items) for name, items in ConfigParser.load_config_file(config["datalist"]).items()}
+    evaluate = ("configs/inference.yaml", "configs/evaluate.yaml")
+    stages: list[Stage] = []
+    evaluations: list[Evaluation] = []
+    done: list[str] = []
+    for budget in config["budgets"]:
+        train_list, warm_start = budget["train_list"], budget.get("warm_start")
+        if warm_start is not None and warm_start not in done:
+            raise ValueError(f"budget {train_list} starts from {warm_start}, which has to come before it: {done}")
+        done.append(train_list)
+        folder = output / train_list
+        training = {**data, "train_list": train_list}
+        settings = {name: {**config[name], **budget.get(name, {})} for name in ("gan", "encoder", "unet", "evaluate")}
+        start = {} if warm_start is None else {"warm_start": output / warm_start / "gan" / "state.pt"}
+        weights = {"unet": folder / "unet" / "model.pt", "encoder": folder / "encoder" / "model.pt"}
+        generator = {"gan_ckpt_path": folder / "gan" / "state.pt", "ckpt_path": weights["encoder"]}
+        stages += [
+            Stage(folder / "unet", (config["unet_config"],), {**training, **settings["unet"]}),
+            Stage(folder / "gan", ("configs/train_gan.yaml",), {**training, **start, **settings["gan"]}),
+            Stage(folder / "encoder", ("configs/train_encoder.yaml",), {**training, **generator, **settings["encoder"]}),
+        ]
+        variants: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+            ("unet", (*evaluate, config["unet_evaluate_config"]), {}),
+            ("encoder", evaluate, {"displayable_configs::refine_steps": 0}),
+            ("encoder", evaluate, {}),
+        ]
+        for (model, files, extra), method, name in zip(variants, METHODS, ("unet", "encoder", "refined"), strict=True):
+            for key in config["lists"]:
+                options = {**data, "ckpt_path": weights[model], "list_key": key, **settings["evaluate"], **extra}
+                stage = Stage(folder / f"{name}_{key}", files, options)
+                stages.append(stage)
+                evaluations.append(Evaluation(counts[train_list], method, key, stage))
+    return stages, evaluations
+
+
+def run(stage: Stage, bundle: Path) -> bool:
+    """Run a stage, unless it is finished.
+
+    Args:
+        stage: the stage.
+        bundle: the bundle's folder, in which the command runs.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        ValueError: when it was finished with other settings.
+        RuntimeError: when the command fails.
+    """
+    if stage.marker.is_file():
+        if json.loads(stage.marker.read_text(encoding="utf-8")) != stage.command:
+            raise ValueError(
+                f"{stage.folder} was made with other settings, see {stage.marker.name} there: move the folder away and "
+                "those that build on it, or name another --output_dir"
+            )
+        return False
+    code = subprocess.run([sys.executable, *stage.command], cwd=bundle).returncode
+    if code != 0:
+        raise RuntimeError(f"exit code {code}, see the messages above; the same command goes on from here")
+    stage.marker.write_text(json.dumps(stage.command, indent=2) + "\n", encoding="utf-8")
+    return True
+
+
+def read_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Read the rows of the table, of the evaluations that are finished, from what the bundle wrote."""
+    rows = []
+    for evaluation in evaluations:
+        if evaluation.stage.marker.is_file():
+            summary = json.loads((evaluation.stage.folder / "summary.json").read_text(encoding="utf-8"))
+            row = {"labels": evaluation.labels, "method": evaluation.method, "list": evaluation.list_key}
+            row |= {"n": summary["dice"]["n"]} | {score: summary[score]["mean"] for score in COLUMNS[4:]}
+            rows.append(row)
+    return rows
+
+
+def write_tables(rows: Sequence[dict[str, Any]], output: Path) -> None:
+    """Write ``table.csv``, a row for each budget, method and list, and ``table.md``, the lists side by side.
+
+    Args:
+        rows: dictionaries of :data:`COLUMNS`.
+        output: the folder.
+    """
+    with (output / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    sizes = {row["list"]: row["n"] for row in rows}
+    cells = {(row["labels"], row["method"], row["list"]): row for row in rows}
+    heads = ["labels", "method"]
+    for key, size in sizes.items():
+        heads += [f"`{key}` (n = {size}) Dice", "HD95, pixels"]
+    lines = ["| " + " | ".join(heads) + " |", "|---:|---|" + "---:|" * (2 * len(sizes))]
+    for labels, method in dict.fromkeys((row["labels"], row["method"]) for row in rows):
+        cell = [str(labels), method]
+        for key in sizes:
+            row = cells.get((labels, method, key), {})
+            cell += [shown(row.get("dice"), 3), shown(row.get("hausdorff95_pixel"), 1)]
+        lines.append("| " + " | ".join(cell) + " |")
+    (output / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def shown(value: float | None, digits: int) -> str:
+    """Write a number, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def load_config(path: Path, dataset_dir: str | None = None, output_dir: str | None = None) -> dict[str, Any]:
+    """Read an experiment and make its paths absolute.
+
+    Args:
+        path: YAML or JSON file.
+        dataset_dir: folder of the data instead of the file's.
+        output_dir: folder of the results instead of the file's.
+
+    Returns:
+        The parsed settings.
+
+    Raises:
+        FileNotFoundError: when something that it names does not exist.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: --config must name an experiment")
+    parser = ConfigParser()
+    parser.read_config(str(path))
+    for name, value in (("dataset_dir", dataset_dir), ("output_dir", output_dir)):
+        if value is not None:
+            parser[name] = value
+    parser.parse()
+    names = ("bundle", "dataset_dir", "datalist", "output_dir", "unet_config", "unet_evaluate_config")
+    config = {name: str(Path(parser.get_parsed_content(name)).resolve()) for name in names}
+    for name in names:
+        if name != "output_dir" and not Path(config[name]).exists():
+            hint = ": set SEMGAN_DATA or give --dataset_dir" if name in ("dataset_dir", "datalist") else ""
+            raise FileNotFoundError(f"{name} {config[name]} does not exist{hint}")
+    return config | {
+        name: parser.get_parsed_content(name) for name in ("lists", "budgets", "gan", "encoder", "evaluate", "unet")
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is left of an experiment and write its tables after every stage.
+
+    Args:
+        arguments: the command line; ``sys.argv`` by default.
+
+    Returns:
+        The exit code, 0 when all stages are finished.
+    """
+    parser = argparse.ArgumentParser(prog="python -m monai_semgan.apps.label_budget", description=__doc__.split("\n")[0])
+    parser.add_argument("--config", type=Path, required=True, help="the experiment, such as in configs/")
+    parser.add_argument("--dataset_dir", help="folder of the data, which the datalist's paths start from")
+    parser.add_argument("--output_dir", help="folder for checkpoints, results and the table")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(options.config, options.dataset_dir, options.output_dir)
+        stages, evaluations = plan(config)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    output = Path(config["output_dir"])
+    for number, stage in enumerate(stages, start=1):
+        name = stage.folder.relative_to(output)
+        print(f"[{number}/{len(stages)}] {name}", flush=True)
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            if not stage.marker.is_file():
+                print(f"cd {config['bundle']}\npython {shlex.join(stage.command)}", flush=True)
+            run(stage, Path(config["bundle"]))
+        except (RuntimeError, ValueError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 1
+        write_tables(read_rows(evaluations), output)
+    print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}\n{output / 'table.csv'}\n{output / 'table.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

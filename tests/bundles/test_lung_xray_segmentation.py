@@ -1,0 +1,327 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+from monai.transforms import Compose, SaveImaged
+from PIL import Image
+
+from monai_semgan.networks.nets import SemanticGAN
+from tests.image_files import gradient, oblique_affine, write_dicom, write_nifti, write_png
+
+TINY = {"size": 32, "latent_dim": 16, "channel_base": 128, "channel_max": 8}
+INFERENCE = ["configs/inference.yaml"]
+EVALUATE = [*INFERENCE, "configs/evaluate.yaml"]
+
+
+@pytest.fixture(autouse=True)
+def bundle(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The bundle's folder, in which its commands run."""
+    folder = repository / "bundles" / "lung_xray_segmentation"
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network of 32 pixels."""
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(SemanticGAN(**TINY).state_dict(), path)
+    return path
+
+
+def tiny(weights: Path) -> dict[str, Any]:
+    settings = {f"network_def::{key}": value for key, value in TINY.items()}
+    return {**settings, "ckpt_path": str(weights), "displayable_configs::refine_steps": 1, "device": "cpu"}
+
+
+def workflow(files: list[str], **override: Any) -> ConfigWorkflow:
+    flow = ConfigWorkflow(config_file=files, workflow_type="infer", **override)
+    flow.initialize()
+    return flow
+
+
+def rows(path: Path) -> dict[str, dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def bright_corner(rows: int = 60, columns: int = 40) -> np.ndarray:
+    """8-bit image, bright in the upper-left half by area, so that equalisation puts its threshold at the border."""
+    image = gradient(rows, columns, top=60)
+    image[: rows // 2] += 140
+    image[: rows // 2, columns - 6 :] = 0
+    return image
+
+
+def make_images(folder: Path) -> dict[str, np.ndarray]:
+    """One file of each kind that is read; their masks in the order of the files."""
+    shown = bright_corner()
+    bright = shown > 100
+    (folder / "sub").mkdir(parents=True)
+    write_png(folder / "a.png", shown.astype(np.uint8))
+    write_png(folder / "sub" / "a.png", (shown * 250).astype(np.uint16))
+    Image.fromarray(shown.astype(np.uint8)).convert("RGB").save(folder / "colour.JPG", quality=95)
+    spaced = {"ImagerPixelSpacing": [0.4, 0.2]}
+    write_dicom(folder / "a.dcm", 4000 - shown * 10, "MONOCHROME1", **spaced)
+    write_dicom(folder / "1.2.3.4", shown * 10, RescaleSlope=2, RescaleIntercept=-9)
+    write_nifti(folder / "oblique.nii.gz", shown.T[..., None].astype(np.float32), oblique_affine())
+    # rows from the bottom, as dcm2niix writes them
+    write_nifti(folder / "turned.nii", shown.T[:, ::-1].astype(np.int16), np.diag([-0.3, 0.6, 1, 1]))
+    return {
+        "a.png": bright,
+        "sub/a.png": bright,
+        "colour.JPG": bright,
+        "a.dcm": bright.T[..., None],
+        "1.2.3.4": bright.T[..., None],
+        "oblique.nii.gz": bright.T[..., None],
+        "turned.nii": bright.T[:, ::-1],
+    }
+
+
+def make_bad_images(folder: Path) -> dict[str, str]:
+    """Files that cannot be segmented, and what is said of them."""
+    (folder / "empty.png").touch()
+    (folder / "junk.jpg").write_text("junk")
+    (folder / "junk.dcm").write_text("junk")
+    write_png(folder / "constant.png", np.full((20, 20), 7, np.uint8))
+    hole = gradient().T.astype(np.float32)
+    hole[3, 4] = np.nan
+    write_nifti(folder / "nan.nii.gz", hole, np.eye(4))
+    write_nifti(folder / "volume.nii.gz", np.ones((8, 8, 8), np.float32), np.eye(4))
+    return {
+        "empty.png": "empty file",
+        "junk.jpg": "damaged",
+        "junk.dcm": "damaged",
+        "constant.png": "constant",
+        "nan.nii.gz": "NaN",
+        "volume.nii.gz": "not one 2-D image",
+    }
+
+
+def read_mask(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)) if path.suffix == ".png" else np.asarray(nib.load(path).dataobj)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_masks_lie_where_the_images_are_bright(tmp_path: Path, num_workers: int) -> None:
+    """With a network that passes its input on, a mask is the brighter half of the image: every step shows in it."""
+    masks = make_images(tmp_path / "in")
+    torch.save({}, tmp_path / "none.pt")
+    passing_on = {
+        "network_def": {"_target_": "torch.nn.Identity", "size": 32, "image_channels": 1},
+        "inferer": {"_target_": "monai.inferers.SimpleInferer"},
+    }
+    flow = workflow(
+        INFERENCE,
+        dataset_dir=str(tmp_path / "in"),
+        output_dir=str(tmp_path / "out"),
+        ckpt_path=str(tmp_path / "none.pt"),
+        device="cpu",
+        num_workers=num_workers,
+        batch_size=3,
+        **passing_on,
+    )
+    flow.run()
+    flow.finalize()
+    report = rows(tmp_path / "out" / "report.csv")
+    assert sorted(report) == sorted(masks)
+    for name, expected in masks.items():
+        path = tmp_path / "out" / report[name]["mask"]
+        mask = read_mask(path)
+        assert mask.shape == expected.shape, name
+        assert set(np.unique(mask)) == ({0, 255} if path.suffix == ".png" else {0, 1})
+        both = (mask > 0) & expected
+        assert 2 * both.sum() / ((mask > 0).sum() + expected.sum()) > 0.93, name
+    assert report["a.png"]["mask"] == "masks/a_png_mask.png"
+    assert report["a.dcm"]["mask"] == "masks/a_dcm_mask.nii.gz"
+    assert report["sub/a.png"]["mask"] == "masks/sub/a_mask.png"
+    for name in ("oblique.nii.gz", "turned.nii"):
+        mask = nib.load(tmp_path / "out" / report[name]["mask"])
+        np.testing.assert_allclose(mask.affine, nib.load(tmp_path / "in" / name).affine, atol=1e-5)
+    np.testing.assert_allclose(
+        nib.load(tmp_path / "out" / "masks" / "a_dcm_mask.nii.gz").header.get_zooms(), [0.2, 0.4, 1]
+    )
+
+
+def test_command_survives_bad_images_and_evaluation_agrees(tmp_path: Path, weights: Path) -> None:
+    good, bad = make_images(tmp_path / "in"), make_bad_images(tmp_path / "in")
+    options = {**tiny(weights), "dataset_dir": tmp_path / "in", "output_dir": tmp_path / "out", "num_workers": 1}
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", *INFERENCE]
+    command += [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip().endswith(f"6 of 13 images failed: see the messages in {tmp_path}/out/report.csv")
+    report = rows(tmp_path / "out" / "report.csv")
+    assert {name for name, row in report.items() if row["status"] == "ok"} == set(good)
+    for name, reason in bad.items():
+        assert reason in report[name]["message"] and report[name]["mask"] == ""
+        assert f"{name}: FAILED: {report[name]['message']}" in done.stdout
+    for name in good:
+        assert f"{name}: ok" in done.stdout
+        assert (tmp_path / "out" / report[name]["overlay"]).is_file()
+        assert float(report[name]["reconstruction_error"]) > 0
+
+    # the masks as labels: every score is perfect, whatever the format
+    items = [{"image": name, "label": str(tmp_path / "out" / report[name]["mask"])} for name in good]
+    items += [{"image": "a.png", "label": str(tmp_path / "in" / "constant.png")}]
+    (tmp_path / "datalist.json").write_text(json.dumps({"cohort": items}))
+    flow = workflow(
+        EVALUATE,
+        **tiny(weights),
+        datalist=str(tmp_path / "datalist.json"),
+        dataset_dir=str(tmp_path / "in"),
+        list_key="cohort",
+        output_dir=str(tmp_path / "scores"),
+    )
+    assert flow.check_properties() == []
+    flow.run()
+    with pytest.raises(SystemExit, match="1 of 8 images failed"):
+        flow.finalize()
+    with (tmp_path / "scores" / "report.csv").open(newline="") as file:
+        scored = list(csv.DictReader(file))
+    assert [row["dice"] for row in scored if row["status"] == "ok"] == ["1.0"] * len(good)
+    assert "does not fit the image" in next(row["message"] for row in scored if row["status"] == "failed")
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert summary["dice"]["mean"] == 1 and summary["patients"] == len(good) and summary["failed"] == 1
+    with_spacing = {row["file"] for row in scored if row["hausdorff95_mm"] != ""}
+    assert with_spacing <= {"a.dcm", "oblique.nii.gz", "turned.nii"}
+
+
+def test_results_repeat(tmp_path: Path, weights: Path) -> None:
+    make_images(tmp_path / "in")
+    for turn, batch_size in (("first", 2), ("second", 3)):
+        flow = workflow(
+            INFERENCE,
+            **tiny(weights),
+            dataset_dir=str(tmp_path / "in"),
+            output_dir=str(tmp_path / turn),
+            batch_size=batch_size,
+        )
+        flow.run()
+    first, second = (sorted((tmp_path / turn / "masks").rglob("*.png")) for turn in ("first", "second"))
+    assert [path.name for path in first] == [path.name for path in second]
+    for one, other in zip(first, second):
+        np.testing.assert_array_equal(read_mask(one), read_mask(other))
+
+
+@pytest.mark.parametrize(
+    "option, message", [("dataset_dir", "does not exist"), ("ckpt_path", "weights .* do not exist")]
+)
+def test_what_is_missing_is_named(tmp_path: Path, weights: Path, option: str, message: str) -> None:
+    write_png(tmp_path / "a.png", gradient().astype(np.uint8))
+    options = {**tiny(weights), "dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out")}
+    flow = workflow(INFERENCE, **{**options, option: str(tmp_path / "missing")})
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        flow.run()
+
+
+def test_folder_without_images_and_evaluation_without_datalist(tmp_path: Path, weights: Path) -> None:
+    with pytest.raises(SystemExit, match="no images in"):
+        workflow(INFERENCE, **tiny(weights), dataset_dir=str(tmp_path)).run()
+    with pytest.raises(SystemExit, match="no datalist given"):
+        workflow(EVALUATE, **tiny(weights), dataset_dir=str(tmp_path)).run()
+
+    flow = workflow(INFERENCE, **tiny(weights), output_dir=str(tmp_path))
+    flow.run()
+    with pytest.raises(SystemExit, match="no images given"):
+        flow.finalize()
+
+
+def test_properties() -> None:
+    assert workflow(INFERENCE).check_properties() == []
+    assert workflow(EVALUATE).check_properties() == []
+
+
+def test_other_configs_take_the_preprocessing_by_macro() -> None:
+    parser = ConfigParser(
+        {
+            "network_def": {"size": 64, "image_channels": 1},
+            "reader": "%configs/inference.yaml::reader",
+            "train": {"preprocessing": "%configs/inference.yaml::preprocessing"},
+        }
+    )
+    parser.resolve_macro_and_relative_ids()
+    chain = parser.get_parsed_content("train::preprocessing")
+    assert isinstance(chain, Compose) and chain.transforms[5].resizer.spatial_size == [64, 64]
+
+
+def test_preprocessing_equalises_to_the_network_range(tmp_path: Path) -> None:
+    dark = np.linspace(0, 1, 200 * 150).reshape(200, 150) ** 1.5
+    write_png(tmp_path / "a.png", (dark * 60000).astype(np.uint16))
+    item = workflow(INFERENCE).parser.get_parsed_content("preprocessing")({"image": str(tmp_path / "a.png")})
+    image = item["image"]
+    assert image.shape == (1, 128, 128) and image.dtype == torch.float32
+    assert image.min() == -1 and image.max() == 1
+    # equalised: every quarter of the range holds a quarter of the pixels
+    np.testing.assert_allclose(torch.histc(image.as_tensor(), 4, -1, 1) / image.numel(), 0.25, atol=0.03)
+
+
+def test_monai_label_gets_a_mask_without_channel(tmp_path: Path, weights: Path) -> None:
+    """MONAI Label runs the transforms itself, those that save left out, and writes what is then in "pred"."""
+    write_png(tmp_path / "a.png", gradient(60, 40).astype(np.uint8))
+    parser = workflow(INFERENCE, **tiny(weights)).parser
+    item = parser.get_parsed_content("preprocessing")({"image": str(tmp_path / "a.png")})
+    with torch.no_grad():
+        logits = parser.get_parsed_content("inferer")(item["image"][None], parser.get_parsed_content("network_def"))
+    item["pred"] = logits[0]
+    for transform in parser.get_parsed_content("postprocessing").transforms:
+        if not isinstance(transform, SaveImaged):
+            item = transform(item)
+    assert item["pred"].shape == (40, 60) and item["pred"].dtype == torch.uint8
+    assert item["pred"].max() <= 1
+
+
+def test_metadata(repository: Path) -> None:
+    metadata = json.loads(Path("configs/metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    required = "schema version monai_version pytorch_version numpy_version required_packages_version task description"
+    assert set(f"{required} authors copyright network_data_format".split()) <= set(metadata)
+    network = ConfigParser.load_config_file("configs/inference.yaml")["network_def"]
+    data = metadata["network_data_format"]
+    assert data["inputs"]["image"]["spatial_shape"] == data["outputs"]["pred"]["spatial_shape"] == [network["size"]] * 2
+    assert data["inputs"]["image"]["num_channels"] == network["image_channels"]
+    assert data["outputs"]["pred"]["num_channels"] == network["label_channels"]
+
+
+def test_metadata_against_the_schema(repository: Path) -> None:
+    schema = Path(os.environ.get("SEMGAN_SCHEMA", repository.parent / "shared" / "schema")).resolve()
+    files = sorted(schema.glob("*.json")) if schema.is_dir() else [schema]
+    if not files or not files[0].is_file():
+        pytest.skip(f"no metadata schema at {schema}: set SEMGAN_SCHEMA to the file or its folder")
+    verify_metadata(meta_file="configs/metadata.json", filepath=files[0])
+
+
+def test_network_takes_and_gives_what_the_metadata_says() -> None:
+    verify_net_in_out(
+        net_id="network_def", meta_file="configs/metadata.json", config_file="configs/inference.yaml", device="cpu"
+    )
+
+
+def test_export_to_torchscript(tmp_path: Path, weights: Path) -> None:
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(weights),
+        meta_file="configs/metadata.json",
+        config_file="configs/inference.yaml",
+        **tiny(weights),
+    )
+    network = SemanticGAN(**TINY)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    image = torch.rand(2, 1, 32, 32) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(image), network.eval()(image))
