@@ -25,7 +25,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 COLUMNS = ("labels", "method", "list", "n", "dice", "hausdorff95_pixel")
-METHODS = ("U-Net", "SemanticGAN, encoder only", "SemanticGAN, refined")
+SETTINGS = ("gan", "encoder", "unet", "evaluate")
+EVALUATION = ("configs/inference.yaml", "configs/evaluate.yaml")
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,24 @@ class Stage:
     """One command of the experiment.
 
     Attributes:
-        folder: where its results go; tells the stage from others.
-        config_files: the configs it runs, merged in this order.
+        folder: where its results go.
+        config_files: the configs that it runs, merged in this order.
         settings: what it overrides in them, by id.
+        row: columns "labels", "method" and "list" of the table, of a stage that evaluates.
     """
 
     folder: Path
     config_files: tuple[str, ...]
     settings: dict[str, Any]
+    row: dict[str, Any] | None = None
 
     @property
     def command(self) -> list[str]:
         """The command line after ``python``, for the bundle's folder."""
-        files = [f"configs/{name}" for name in ("metadata.json", "logging.conf")]
         options = {
-            "config_file": str(list(self.config_files)),
-            "meta_file": files[0],
-            "logging_file": files[1],
+            "config_file": list(self.config_files),
+            "meta_file": "configs/metadata.json",
+            "logging_file": "configs/logging.conf",
             **self.settings,
             "output_dir": self.folder,
         }
@@ -61,63 +63,73 @@ class Stage:
         return self.folder / "finished.json"
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Where a row of the table comes from: a stage that evaluates a method on one list."""
-
-    labels: int
-    method: str
-    list_key: str
-    stage: Stage
-
-
-def plan(config: dict[str, Any]) -> tuple[list[Stage], list[Evaluation]]:
+def plan(config: dict[str, Any]) -> list[Stage]:
     """Lay out the experiment.
 
     Args:
         config: as ``configs/lung_xray_label_budget.yaml``, with absolute paths.
 
     Returns:
-        All stages in the order in which they run, and those among them that evaluate.
+        All stages in the order in which they run.
 
     Raises:
-        ValueError: when a budget starts from one that does not come before it.
+        ValueError: when a list does not exist, or a budget starts from one that does not come before it.
     """
-    output = Path(config["output_dir"])
-    data = {"datalist": config["datalist"], "dataset_dir": config["dataset_dir"]}
-    counts = {name: len(items) for name, items in ConfigParser.load_config_file(config["datalist"]).items()}
-    evaluate = ("configs/inference.yaml", "configs/evaluate.yaml")
+    datalist = ConfigParser.load_config_file(config["datalist"])
     stages: list[Stage] = []
-    evaluations: list[Evaluation] = []
-    done: list[str] = []
+    before: list[str] = []
     for budget in config["budgets"]:
         train_list, warm_start = budget["train_list"], budget.get("warm_start")
-        if warm_start is not None and warm_start not in done:
-            raise ValueError(f"budget {train_list} starts from {warm_start}, which has to come before it: {done}")
-        done.append(train_list)
-        folder = output / train_list
-        training = {**data, "train_list": train_list}
-        settings = {name: {**config[name], **budget.get(name, {})} for name in ("gan", "encoder", "unet", "evaluate")}
-        start = {} if warm_start is None else {"warm_start": output / warm_start / "gan" / "state.pt"}
-        weights = {"unet": folder / "unet" / "model.pt", "encoder": folder / "encoder" / "model.pt"}
-        generator = {"gan_ckpt_path": folder / "gan" / "state.pt", "ckpt_path": weights["encoder"]}
-        stages += [
-            Stage(folder / "unet", (config["unet_config"],), {**training, **settings["unet"]}),
-            Stage(folder / "gan", ("configs/train_gan.yaml",), {**training, **start, **settings["gan"]}),
-            Stage(folder / "encoder", ("configs/train_encoder.yaml",), {**training, **generator, **settings["encoder"]}),
+        if missing := {train_list, *config["lists"]} - set(datalist):
+            raise ValueError(f"{config['datalist']} has no list {sorted(missing)}, it has {list(datalist)}")
+        if warm_start is not None and warm_start not in before:
+            raise ValueError(f"budget {train_list} starts from {warm_start}, which has to be one before it: {before}")
+        before.append(train_list)
+        stages += plan_budget(config, budget, len(datalist[train_list]))
+    return stages
+
+
+def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> list[Stage]:
+    """Lay out what is done with one list of labelled images.
+
+    Args:
+        config: the experiment.
+        budget: its entry of ``config["budgets"]``.
+        labels: number of labelled images.
+
+    Returns:
+        The stages: U-Net, GAN and encoder, each with its evaluation on all lists.
+    """
+    output = Path(config["output_dir"])
+    folder = output / budget["train_list"]
+    own = {name: {**config[name], **budget.get(name, {})} for name in SETTINGS}
+    data = {name: config[name] for name in ("datalist", "dataset_dir")}
+    training = {**data, "train_list": budget["train_list"]}
+    start = {"warm_start": output / budget["warm_start"] / "gan" / "state.pt"} if budget.get("warm_start") else {}
+    unet, model, gan = folder / "unet" / "model.pt", folder / "encoder" / "model.pt", folder / "gan" / "state.pt"
+    path = {"gan_ckpt_path": gan, "ckpt_path": model}
+    unet_files = (*EVALUATION, config["unet_evaluate_config"])
+    no_steps = {"displayable_configs::refine_steps": 0}
+
+    def evaluations(method: str, name: str, files: tuple[str, ...], settings: dict[str, Any]) -> list[Stage]:
+        return [
+            Stage(
+                folder / f"{name}_{key}",
+                files,
+                {**data, "list_key": key, **own["evaluate"], **settings},
+                {"labels": labels, "method": method, "list": key},
+            )
+            for key in config["lists"]
         ]
-        variants: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
-            ("unet", (*evaluate, config["unet_evaluate_config"]), {}),
-            ("encoder", evaluate, {"displayable_configs::refine_steps": 0}),
-            ("encoder", evaluate, {}),
-        ]
-        for (model, files, extra), method, name in zip(variants, METHODS, ("unet", "encoder", "refined"), strict=True):
-            for key in config["lists"]:
-                options = {**data, "ckpt_path": weights[model], "list_key": key, **settings["evaluate"], **extra}
-                stage = Stage(folder / f"{name}_{key}", files, options)
-                stages.append(stage)
-                evaluations.append(Evaluation(counts[train_list], method, key, stage))
-    return stages, evaluations
+
+    return [
+        Stage(unet.parent, (config["unet_config"],), {**training, **own["unet"]}),
+        *evaluations("U-Net", "unet", unet_files, {"ckpt_path": unet}),
+        Stage(gan.parent, ("configs/train_gan.yaml",), {**training, **start, **own["gan"]}),
+        Stage(model.parent, ("configs/train_encoder.yaml",), {**training, **path, **own["encoder"]}),
+        *evaluations("SemanticGAN, encoder only", "no_steps", EVALUATION, {"ckpt_path": model, **no_steps}),
+        *evaluations("SemanticGAN, refined", "refined", EVALUATION, {"ckpt_path": model}),
+    ]
 
 
 def run(stage: Stage, bundle: Path) -> bool:
@@ -148,15 +160,14 @@ def run(stage: Stage, bundle: Path) -> bool:
     return True
 
 
-def read_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+def read_rows(stages: Sequence[Stage]) -> list[dict[str, Any]]:
     """Read the rows of the table, of the evaluations that are finished, from what the bundle wrote."""
     rows = []
-    for evaluation in evaluations:
-        if evaluation.stage.marker.is_file():
-            summary = json.loads((evaluation.stage.folder / "summary.json").read_text(encoding="utf-8"))
-            row = {"labels": evaluation.labels, "method": evaluation.method, "list": evaluation.list_key}
-            row |= {"n": summary["dice"]["n"]} | {score: summary[score]["mean"] for score in COLUMNS[4:]}
-            rows.append(row)
+    for stage in stages:
+        if stage.row is not None and stage.marker.is_file():
+            summary = json.loads((stage.folder / "summary.json").read_text(encoding="utf-8"))
+            scores = {score: summary[score]["mean"] for score in ("dice", "hausdorff95_pixel")}
+            rows.append(stage.row | {"n": summary["dice"]["n"]} | scores)
     return rows
 
 
@@ -219,9 +230,7 @@ def load_config(path: Path, dataset_dir: str | None = None, output_dir: str | No
         if name != "output_dir" and not Path(config[name]).exists():
             hint = ": set SEMGAN_DATA or give --dataset_dir" if name in ("dataset_dir", "datalist") else ""
             raise FileNotFoundError(f"{name} {config[name]} does not exist{hint}")
-    return config | {
-        name: parser.get_parsed_content(name) for name in ("lists", "budgets", "gan", "encoder", "evaluate", "unet")
-    }
+    return config | {name: parser.get_parsed_content(name) for name in ("lists", "budgets", *SETTINGS)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,14 +242,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, 0 when all stages are finished.
     """
-    parser = argparse.ArgumentParser(prog="python -m monai_semgan.apps.label_budget", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m monai_semgan.apps.label_budget", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--config", type=Path, required=True, help="the experiment, such as in configs/")
     parser.add_argument("--dataset_dir", help="folder of the data, which the datalist's paths start from")
     parser.add_argument("--output_dir", help="folder for checkpoints, results and the table")
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config, options.dataset_dir, options.output_dir)
-        stages, evaluations = plan(config)
+        stages = plan(config)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     output = Path(config["output_dir"])
@@ -255,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (RuntimeError, ValueError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1
-        write_tables(read_rows(evaluations), output)
+        write_tables(read_rows(stages), output)
     print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}\n{output / 'table.csv'}\n{output / 'table.md'}")
     return 0
 

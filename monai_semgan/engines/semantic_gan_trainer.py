@@ -88,7 +88,8 @@ class SemanticGANTrainer(Trainer):
         joint_weight: weight of D_m in the generator's loss.
         style_mixing: probability that an image takes two latents.
         jitter: augmentation of the real images and pairs, which the generator is meant to learn.
-        augmentation: augmentation of all that a discriminator sees, real or fake.
+        augmentation: augmentation of all that D_r sees, real or fake.
+        pair_augmentation: the same for D_m, which sees few pairs again and again and needs more of it.
         real_sign_target: adaptive strength: mean sign of D_r on real images at which ``augmentation.p`` stays put;
             above it p grows. None keeps p.
         adaptation_images: number of images in which p can move by 1.
@@ -120,6 +121,7 @@ class SemanticGANTrainer(Trainer):
         style_mixing: float = 0.9,
         jitter: DifferentiableAugmentation | None = None,
         augmentation: DifferentiableAugmentation | None = None,
+        pair_augmentation: DifferentiableAugmentation | None = None,
         real_sign_target: float | None = None,
         adaptation_images: int = 100_000,
         ema_half_life: float = 10_000.0,
@@ -166,6 +168,7 @@ class SemanticGANTrainer(Trainer):
         self.style_mixing = style_mixing
         self.jitter = (jitter or DifferentiableAugmentation()).to(device)
         self.augmentation = (augmentation or DifferentiableAugmentation()).to(device)
+        self.pair_augmentation = (pair_augmentation or DifferentiableAugmentation()).to(device)
         self.real_sign_target = real_sign_target
         self.adaptation_images = adaptation_images
         self.lazy: dict[str, float] = {"r1_image": 0.0, "r1_joint": 0.0, "path_length": 0.0}
@@ -241,9 +244,9 @@ class SemanticGANTrainer(Trainer):
             real_logits = self.image_discriminator(self.augmentation(real)[0])
             fake_logits = self.image_discriminator(self.augmentation(fake.detach())[0])
             d_image = self.image_loss(real_logits, True) + self.image_loss(fake_logits, False)
-            real_pair_logits, real_features = self.joint_discriminator(*self.augmentation(pair_image, pair_label))
+            real_pair_logits, real_features = self.joint_discriminator(*self.pair_augmentation(pair_image, pair_label))
             fake_pair_logits, _ = self.joint_discriminator(
-                *self.augmentation(fake[:pairs].detach(), fake_label[:pairs].detach())
+                *self.pair_augmentation(fake[:pairs].detach(), fake_label[:pairs].detach())
             )
             d_joint = self.joint_loss(real_pair_logits, True) + self.joint_loss(fake_pair_logits, False)
         for loss, optimizer in ((d_image, self.d_image_optimizer), (d_joint, self.d_joint_optimizer)):
@@ -261,7 +264,7 @@ class SemanticGANTrainer(Trainer):
         image = self.augmentation(real)[0].detach().float().requires_grad_()
         r1_image = self.r1_image(self.image_discriminator(image), image)
         self.step(r1_image * self.r1_interval, self.d_image_optimizer)
-        image, label = (x.detach().float().requires_grad_() for x in self.augmentation(pair_image, pair_label))
+        image, label = (x.detach().float().requires_grad_() for x in self.pair_augmentation(pair_image, pair_label))
         r1_joint = self.r1_joint(self.joint_discriminator(image, label)[0], image, label)
         self.step(r1_joint * self.r1_interval, self.d_joint_optimizer)
         self.lazy |= {"r1_image": r1_image.item(), "r1_joint": r1_joint.item()}
@@ -272,7 +275,9 @@ class SemanticGANTrainer(Trainer):
         """One step of G: D_r on the image, D_m and feature matching on the label map beside the stopped image."""
         with self.autocast(), frozen(self.image_discriminator, self.joint_discriminator):
             g_image = self.image_loss(self.image_discriminator(self.augmentation(fake)[0]), True, False)
-            logits, features = self.joint_discriminator(*self.augmentation(fake[:pairs].detach(), fake_label[:pairs]))
+            logits, features = self.joint_discriminator(
+                *self.pair_augmentation(fake[:pairs].detach(), fake_label[:pairs])
+            )
             g_joint = self.joint_loss(logits, True, False)
             matching = self.feature_matching(features, real_features)
             total = g_image + self.joint_weight * (g_joint + matching)

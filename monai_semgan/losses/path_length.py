@@ -45,5 +45,4 @@ class PathLengthPenalty(nn.Module):
         (gradient,) = torch.autograd.grad((image * noise).sum(), wplus, create_graph=True)
         lengths = gradient.square().sum(2).mean(1).sqrt()
         self.mean_length.lerp_(lengths.detach().mean(), self.decay)
-        # cloned, because the next call changes the buffer in place before this graph is used
-        return self.weight * (lengths - self.mean_length.clone()).square().mean()
+        return self.weight * (lengths - self.mean_length).square().mean()

@@ -1,0 +1,58 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The lung bundle with a small network, and images small enough to train it on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+TINY_NETWORK = {
+    "size": 32,
+    "latent_dim": 8,
+    "channel_base": 64,
+    "channel_max": 8,
+    "mapping_layers": 2,
+    "encoder_channel_max": 8,
+    "pyramid_channels": 8,
+    "head_channels": 8,
+}
+LISTS = {"unlabeled": 3, "train_175": 3, "train_2": 2, "train_3": 3, "val": 2, "test": 2, "ood_test": 2}
+
+
+def tiny_bundle(folder: Path, repository: Path) -> Path:
+    """Copy the configs of the lung bundle into a folder and make its network small."""
+    bundle = folder / "bundles" / "tiny"
+    shutil.copytree(repository / "bundles" / "lung_xray_segmentation" / "configs", bundle / "configs")
+    path = bundle / "configs" / "inference.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["network_def"] |= TINY_NETWORK
+    config["displayable_configs"]["refine_steps"] = 1
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return bundle
+
+
+def tiny_data(folder: Path) -> Path:
+    """Write pictures of two bright ellipses on noise with their masks, upright ones; returns the datalist."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:24, :20]
+    datalist: dict[str, list[dict[str, str]]] = {}
+    for name, number in LISTS.items():
+        for index in range(number):
+            height = random.uniform(5, 8)
+            mask = sum(((rows - 12) / height) ** 2 + ((columns - x) / 3) ** 2 < 1 for x in (5, 14)) > 0
+            image = random.normal(60, 10, mask.shape) + 120 * mask + rows
+            item = {"image": f"{name}_{index}.png", "label": f"{name}_{index}_label.png"}
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / item["image"])
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / item["label"])
+            datalist.setdefault(name, []).append(item if name != "unlabeled" else {"image": item["image"]})
+    path = folder / "datalist.json"
+    path.write_text(json.dumps(datalist))
+    return path
