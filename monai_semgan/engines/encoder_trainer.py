@@ -86,10 +86,11 @@ class EncoderTrainer(Trainer):
             max_epochs=max_epochs,
             data_loader=train_data_loader,
             epoch_length=len(train_data_loader),
-            amp=amp,
             handlers=train_handlers,
             **kwargs,
         )
+        # not through MONAI's Trainer, which would make a gradient scaler that bf16 has no use for
+        self.amp = amp
         self.loader = train_data_loader
         self.network = network.to(torch.device(device)).to(memory_format=torch.channels_last)
         self.loss = loss

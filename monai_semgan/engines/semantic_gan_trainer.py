@@ -98,7 +98,7 @@ class SemanticGANTrainer(Trainer):
         kwargs: further arguments of MONAI's ``Trainer``, such as ``train_handlers``.
 
     Raises:
-        ValueError: when the networks do not fit each other.
+        ValueError: when the networks do not fit each other, and for settings out of range.
     """
 
     def __init__(
@@ -139,15 +139,26 @@ class SemanticGANTrainer(Trainer):
                 f"the joint discriminator takes {joint_discriminator.in_channels} channels, the generator draws "
                 f"{generator.image_channels} image and {generator.label_channels} label channels"
             )
+        if lr <= 0 or adaptation_images < 1 or not 0.0 <= style_mixing <= 1.0:
+            raise ValueError(
+                f"lr {lr} must be positive, adaptation_images {adaptation_images} at least 1 and style_mixing "
+                f"{style_mixing} in [0, 1]"
+            )
+        if min(r1_interval, path_length_interval) < 0:
+            raise ValueError(
+                f"r1_interval {r1_interval} and path_length_interval {path_length_interval} must not be negative; "
+                "0 switches the regulariser off"
+            )
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,
             data_loader=train_data_loader,
             epoch_length=len(train_data_loader),
-            amp=amp,
             handlers=train_handlers,
             **kwargs,
         )
+        # not through MONAI's Trainer, which would make a gradient scaler that bf16 has no use for
+        self.amp = amp
         self.loader = train_data_loader
         self.generator = generator.to(torch.device(device)).to(memory_format=torch.channels_last)
         self.image_discriminator = image_discriminator.to(torch.device(device)).to(memory_format=torch.channels_last)

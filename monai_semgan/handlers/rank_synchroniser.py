@@ -11,7 +11,6 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 
 class RankSynchroniser:
@@ -35,7 +34,10 @@ class RankSynchroniser:
         for item in engine.checkpoint.values():
             if isinstance(item, nn.Module):
                 for value in item.state_dict().values():
-                    dist.broadcast(value, src=0)
+                    # weights may lie in memory with their channels last, messages may not
+                    message = value.contiguous()
+                    dist.broadcast(message, src=0)
+                    value.copy_(message)
             if isinstance(item, torch.optim.Optimizer):
                 item.register_step_pre_hook(average_gradients)
         seed = torch.randint(2**31, (), device=engine.state.device)
@@ -54,9 +56,11 @@ def average_gradients(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) 
     average([weight.grad for weight in weights if weight.grad is not None])
 
 
+@torch.no_grad()
 def average(values: list[Tensor]) -> None:
     """Replace tensors by their mean over all processes, in one message."""
-    vector = parameters_to_vector(values)
-    dist.all_reduce(vector)
-    with torch.no_grad():
-        vector_to_parameters(vector / dist.get_world_size(), values)
+    message = torch.cat([value.reshape(-1) for value in values])
+    dist.all_reduce(message)
+    message /= dist.get_world_size()
+    for value, mean in zip(values, message.split([value.numel() for value in values]), strict=True):
+        value.copy_(mean.view(value.shape))

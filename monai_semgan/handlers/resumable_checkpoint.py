@@ -11,6 +11,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -23,7 +24,7 @@ class ResumableCheckpoint:
     Beside the trainer's own objects the file holds the iteration, the numbers in ``lazy`` (last values of terms that do
     not run at every step, if the trainer has such) and the states of all random number generators; the data loader is
     set to the iteration. The file is replaced atomically, so a kill at any moment leaves the last whole checkpoint, and
-    the steps since then are repeated with the same numbers.
+    the steps since then are repeated with the same numbers. Of several processes the first saves, and all load.
 
     Args:
         path: the checkpoint file; its folder is made.
@@ -52,7 +53,7 @@ class ResumableCheckpoint:
             FloatingPointError: when a weight is not finite; the file is left as it was.
         """
         epoch = engine.state.epoch
-        if epoch % self.interval and epoch != engine.state.max_epochs:
+        if idist.get_rank() != 0 or (epoch % self.interval and epoch != engine.state.max_epochs):
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         state = {name: item.state_dict() for name, item in engine.checkpoint.items()}
@@ -73,7 +74,7 @@ class ResumableCheckpoint:
 
         Raises:
             FileNotFoundError: when the checkpoint for a warm start does not exist.
-            ValueError: when the file does not hold this trainer's objects.
+            ValueError: when the file does not hold this trainer's objects or has epochs of another length.
         """
         resumes = self.path.exists()
         path = self.path if resumes else self.warm_start
@@ -87,6 +88,11 @@ class ResumableCheckpoint:
         if not resumes:
             self.logger.info(f"started from {path}")
             return
+        if state["iteration"] != state["epoch"] * len(engine.loader):
+            raise ValueError(
+                f"{path} was written after {state['iteration']} steps in {state['epoch']} epochs, now an epoch has "
+                f"{len(engine.loader)}: keep the steps per epoch of the run, or give a new path"
+            )
         engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         engine.loader.step = state["iteration"]
         if lazy := state.get("lazy"):

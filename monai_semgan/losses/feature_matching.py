@@ -37,7 +37,7 @@ class FeatureMatchingLoss(nn.Module):
         """
         distances = [
             (f.float().mean(0) - r.detach().float().mean(0)).abs().mean()
-            for fake_scale, real_scale in zip(fake, real)
-            for f, r in zip(fake_scale, real_scale)
+            for fake_scale, real_scale in zip(fake, real, strict=True)
+            for f, r in zip(fake_scale, real_scale, strict=True)
         ]
         return self.weight * torch.stack(distances).mean()

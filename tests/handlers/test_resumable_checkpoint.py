@@ -225,3 +225,11 @@ def test_random_generators_come_back() -> None:
     torch.manual_seed(0)
     restore_random_state(state)
     assert (draw(), draw()) == first
+
+
+def test_epochs_of_another_length_are_refused(tmp_path: Path) -> None:
+    resumable_trainer(tmp_path, max_epochs=1).run()
+    trainer = resumable_trainer(tmp_path, max_epochs=2)
+    trainer.loader.steps += 1
+    with pytest.raises(ValueError, match="keep the steps per epoch"):
+        trainer.run()
