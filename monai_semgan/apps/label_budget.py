@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -49,13 +48,14 @@ class Stage:
     def command(self) -> list[str]:
         """The command line after ``python``, for the bundle's folder."""
         options = {
-            "config_file": list(self.config_files),
+            "config_file": f"[{','.join(map(repr, self.config_files))}]",
             "meta_file": "configs/metadata.json",
             "logging_file": "configs/logging.conf",
             **self.settings,
             "output_dir": self.folder,
         }
-        return ["-m", "monai.bundle", "run", *(str(x) for name, value in options.items() for x in (f"--{name}", value))]
+        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        return ["-m", "monai.bundle", "run", *arguments]
 
     @property
     def marker(self) -> Path:
@@ -127,20 +127,17 @@ def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> 
         *evaluations("U-Net", "unet", unet_files, {"ckpt_path": unet}),
         Stage(gan.parent, ("configs/train_gan.yaml",), {**training, **start, **own["gan"]}),
         Stage(model.parent, ("configs/train_encoder.yaml",), {**training, **path, **own["encoder"]}),
-        *evaluations("SemanticGAN, encoder only", "no_steps", EVALUATION, {"ckpt_path": model, **no_steps}),
+        *evaluations("SemanticGAN, encoder only", "encoder", EVALUATION, {"ckpt_path": model, **no_steps}),
         *evaluations("SemanticGAN, refined", "refined", EVALUATION, {"ckpt_path": model}),
     ]
 
 
-def run(stage: Stage, bundle: Path) -> bool:
+def run(stage: Stage, bundle: Path) -> None:
     """Run a stage, unless it is finished.
 
     Args:
         stage: the stage.
         bundle: the bundle's folder, in which the command runs.
-
-    Returns:
-        Whether there was anything to do.
 
     Raises:
         ValueError: when it was finished with other settings.
@@ -152,12 +149,14 @@ def run(stage: Stage, bundle: Path) -> bool:
                 f"{stage.folder} was made with other settings, see {stage.marker.name} there: move the folder away and "
                 "those that build on it, or name another --output_dir"
             )
-        return False
+        return
+    told = " ".join(f'"{part}"' if set(part) & set(" ',") else part for part in stage.command)
+    print(f'cd "{bundle}"\npython {told}\n', flush=True)
+    stage.folder.mkdir(parents=True, exist_ok=True)
     code = subprocess.run([sys.executable, *stage.command], cwd=bundle).returncode
     if code != 0:
         raise RuntimeError(f"exit code {code}, see the messages above; the same command goes on from here")
     stage.marker.write_text(json.dumps(stage.command, indent=2) + "\n", encoding="utf-8")
-    return True
 
 
 def read_rows(stages: Sequence[Stage]) -> list[dict[str, Any]]:
@@ -258,10 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number, stage in enumerate(stages, start=1):
         name = stage.folder.relative_to(output)
         print(f"[{number}/{len(stages)}] {name}", flush=True)
-        stage.folder.mkdir(parents=True, exist_ok=True)
         try:
-            if not stage.marker.is_file():
-                print(f"cd {config['bundle']}\npython {shlex.join(stage.command)}", flush=True)
             run(stage, Path(config["bundle"]))
         except (RuntimeError, ValueError) as error:
             print(f"{name}: {error}", file=sys.stderr)

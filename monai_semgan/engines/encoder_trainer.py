@@ -41,6 +41,8 @@ class EncoderTrainer(Trainer):
         lr: highest learning rate of Adam; it falls to 0 along a cosine over the run.
         label_lr: learning rate of the generator's tSeg branches, which learn from the labelled pairs beside the
             encoder; 0 keeps them as the GAN left them.
+        generator_lr: learning rate of the rest of the synthesis network, which then learns to redraw real images; 0, as
+            in the paper, keeps it as the GAN left it.
         synthetic_batch_size: samples of the generator a batch.
         synthetic_weight: weight of the samples' segmentation loss.
         code_weight: weight of the squared distance of the samples' codes, as a share of their variance.
@@ -66,6 +68,7 @@ class EncoderTrainer(Trainer):
         loss: EncoderLoss,
         lr: float = 1e-3,
         label_lr: float = 0.0,
+        generator_lr: float = 0.0,
         synthetic_batch_size: int = 4,
         synthetic_weight: float = 1.0,
         code_weight: float = 0.1,
@@ -89,17 +92,22 @@ class EncoderTrainer(Trainer):
             handlers=train_handlers,
             **kwargs,
         )
-        # not through MONAI's Trainer, which would make a gradient scaler that bf16 has no use for
-        self.amp = amp
+        # not MONAI's own amp, which makes a gradient scaler that bf16 has no use for
+        self.bf16 = amp
         self.loader = train_data_loader
         self.network = network.to(torch.device(device)).to(memory_format=torch.channels_last)
         self.loss = loss
         self.ema = ExponentialMovingAverage(self.network, half_life=ema_half_life)
         network.generator.requires_grad_(False)
         groups = [{"params": list(network.encoder.parameters()), "lr": lr}]
-        if label_lr:
-            branches = [w for name, w in network.generator.named_parameters() if "to_label." in name]
-            groups.append({"params": [branch.requires_grad_() for branch in branches], "lr": label_lr})
+        branches = {name: w for name, w in network.generator.named_parameters() if "to_label." in name}
+        synthesis = {name: w for name, w in network.generator.named_parameters() if not name.startswith("mapping.")}
+        for weights, rate in (
+            (list(branches.values()), label_lr),
+            ([w for name, w in synthesis.items() if name not in branches], generator_lr),
+        ):
+            if rate:
+                groups.append({"params": [weight.requires_grad_() for weight in weights], "lr": rate})
         self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
         steps = max_epochs * len(train_data_loader)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
@@ -130,7 +138,7 @@ class EncoderTrainer(Trainer):
         target = torch.cat([pair_image, synthetic, image])
         pairs, samples = len(pair_image), len(synthetic)
 
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.amp):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16):
             wplus = network.encode(self.augmentation(target)[0])
             reconstruction, logits = network.decode(wplus)
             terms = self.loss(reconstruction, target, network, logits[:pairs], map_to_label(pair_map))
@@ -167,6 +175,6 @@ class EncoderTrainer(Trainer):
         """Draw samples of the generator: images, their labels (zeros and ones, or class indices) and W+ codes."""
         generator = self.network.generator
         _, codes = draw_codes(generator, self.synthetic_batch_size, self.style_mixing)
-        with torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.amp):
+        with torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             image, logits = generator.synthesis(codes, generator.random_noise(len(codes)))
         return image.float().clamp(-1.0, 1.0), map_to_label(logits), codes

@@ -157,8 +157,8 @@ class SemanticGANTrainer(Trainer):
             handlers=train_handlers,
             **kwargs,
         )
-        # not through MONAI's Trainer, which would make a gradient scaler that bf16 has no use for
-        self.amp = amp
+        # not MONAI's own amp, which makes a gradient scaler that bf16 has no use for
+        self.bf16 = amp
         self.loader = train_data_loader
         self.generator = generator.to(torch.device(device)).to(memory_format=torch.channels_last)
         self.image_discriminator = image_discriminator.to(torch.device(device)).to(memory_format=torch.channels_last)
@@ -234,7 +234,7 @@ class SemanticGANTrainer(Trainer):
 
     def autocast(self) -> torch.autocast:
         """bf16 autocast on the training device, or a context that does nothing without ``amp``."""
-        return torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.amp)
+        return torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def draw_codes(self, batch: int) -> Tensor:
         """Draw W+ codes with style mixing, ``(batch, num_codes, latent_dim)``, and track their mean."""

@@ -73,6 +73,14 @@ def test_label_lr_moves_the_label_branches_alone() -> None:
     assert moved and all("to_label." in name for name in moved)
 
 
+def test_generator_lr_moves_all_but_the_mapping_and_the_label_branches() -> None:
+    trainer = tiny_encoder_trainer(generator_lr=1e-3)
+    before = weights(trainer.network.generator)
+    trainer.run()
+    still = {name for name, weight in trainer.network.generator.named_parameters() if torch.equal(weight, before[name])}
+    assert {name for name in before if "to_label." in name or name.startswith("mapping.")} == still
+
+
 def test_it_learns_the_samples_of_its_generator() -> None:
     trainer = tiny_encoder_trainer(max_epochs=1, steps=60, lr=1e-2, synthetic_batch_size=16)
     losses: list[float] = []

@@ -1,0 +1,132 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from monai_semgan.apps import label_budget
+from tests.tiny_bundle import LISTS, tiny_bundle, tiny_data
+
+FEW = {"max_epochs": 1, "steps_per_epoch": 2, "num_workers": 1}
+METHODS = ["U-Net", "SemanticGAN, encoder only", "SemanticGAN, refined"]
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, repository: Path) -> Path:
+    """An experiment with one budget, a small bundle and small data."""
+    bundle = tiny_bundle(tmp_path, repository)
+    shutil.copytree(repository / "configs", tmp_path / "configs")
+    tiny_data(tmp_path / "data")
+    config = yaml.safe_load((repository / "configs" / "lung_xray_label_budget.yaml").read_text())
+    config |= {
+        "bundle": str(bundle),
+        "dataset_dir": str(tmp_path / "data"),
+        "output_dir": str(tmp_path / "output"),
+        "lists": ["test"],
+        "budgets": [{"train_list": "train_2"}],
+        "gan": FEW,
+        "encoder": FEW,
+        "unet": FEW,
+        "unet_config": str(tmp_path / "configs" / "unet_baseline.yaml"),
+        "unet_evaluate_config": str(tmp_path / "configs" / "unet_evaluate.yaml"),
+    }
+    path = tmp_path / "configs" / "experiment.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def change(path: Path, **settings: Any) -> None:
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
+
+
+def test_the_chain_makes_the_table_and_runs_nothing_twice(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "output"
+    change(experiment, encoder=FEW | {"val_list": "nowhere"})
+    assert label_budget.main(["--config", str(experiment)]) == 1
+    assert "train_2/encoder: exit code 1" in capsys.readouterr().err
+    assert not (output / "train_2" / "encoder" / "finished.json").exists()
+    assert METHODS[0] in (output / "table.csv").read_text()
+
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (output / "train_2").rglob("*") if path.is_file()}
+
+    made = files()
+    change(experiment, encoder=FEW)
+    assert label_budget.main(["--config", str(experiment)]) == 0
+    assert made.items() <= files().items()
+    with (output / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == METHODS
+    for row, folder in zip(rows, ("unet_test", "encoder_test", "refined_test")):
+        assert (row["labels"], row["list"], row["n"]) == ("2", "test", str(LISTS["test"]))
+        with (output / "train_2" / folder / "report.csv").open(newline="") as file:
+            dice = [float(image["dice"]) for image in csv.DictReader(file)]
+        assert float(row["dice"]) == pytest.approx(sum(dice) / len(dice), abs=1e-6)
+    lines = (output / "table.md").read_text().splitlines()
+    assert lines[0] == f"| labels | method | `test` (n = {LISTS['test']}) Dice | HD95, pixels |"
+    assert lines[2].startswith(f"| 2 | U-Net | {float(rows[0]['dice']):.3f} |")
+
+    made = files()
+    assert label_budget.main(["--config", str(experiment)]) == 0
+    assert files() == made
+
+    # what was made with other settings is not passed off as the result of these
+    change(experiment, unet=FEW | {"max_epochs": 2})
+    assert label_budget.main(["--config", str(experiment)]) == 1
+
+
+def test_plan_covers_budgets_lists_and_the_warm_start(experiment: Path, tmp_path: Path) -> None:
+    budgets = [{"train_list": "train_2", "gan": {"max_epochs": 3}}, {"train_list": "train_3", "warm_start": "train_2"}]
+    change(experiment, budgets=budgets, lists=["val", "ood_test"])
+    stages = label_budget.plan(label_budget.load_config(experiment))
+    assert len(stages) == 2 * (3 + 3 * 2)
+    by_name = {stage.folder.relative_to(tmp_path / "output").as_posix(): stage for stage in stages}
+    assert by_name["train_2/gan"].settings["max_epochs"] == 3
+    assert "warm_start" not in by_name["train_2/gan"].settings
+    assert by_name["train_3/gan"].settings["max_epochs"] == 1
+    assert by_name["train_3/gan"].settings["warm_start"] == tmp_path / "output" / "train_2" / "gan" / "state.pt"
+    assert by_name["train_3/encoder"].settings["gan_ckpt_path"] == tmp_path / "output" / "train_3" / "gan" / "state.pt"
+    assert by_name["train_3/encoder_val"].settings["displayable_configs::refine_steps"] == 0
+    assert "displayable_configs::refine_steps" not in by_name["train_3/refined_val"].settings
+    assert by_name["train_3/unet_ood_test"].row == {"labels": 3, "method": "U-Net", "list": "ood_test"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"budgets": [{"train_list": "train_99"}]}, "no list ['train_99']"),
+        ({"lists": ["test", "nowhere"]}, "no list ['nowhere']"),
+        ({"budgets": [{"train_list": "train_2", "warm_start": "train_3"}]}, "starts from train_3"),
+        ({"dataset_dir": "nowhere"}, "set SEMGAN_DATA or give --dataset_dir"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(
+    experiment: Path, settings: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(experiment, **settings)
+    with pytest.raises(SystemExit) as stop:
+        label_budget.main(["--config", str(experiment)])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_shipped_experiment_names_what_exists(repository: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    tiny_data(tmp_path / "chest_xray")
+    monkeypatch.setenv("SEMGAN_DATA", str(tmp_path))
+    monkeypatch.chdir(repository)
+    config = label_budget.load_config(repository / "configs" / "lung_xray_label_budget.yaml")
+    assert config["datalist"] == str(tmp_path / "chest_xray" / "datalist.json")
+    lists = {name: [] for name in ["val", "test", "ood_test", *(b["train_list"] for b in config["budgets"])]}
+    (tmp_path / "chest_xray" / "datalist.json").write_text(json.dumps(lists))
+    methods = {stage.row["method"] for stage in label_budget.plan(config) if stage.row}
+    assert methods == set(METHODS)
