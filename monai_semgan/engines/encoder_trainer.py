@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from monai.engines import IterationEvents, Trainer
 from monai.utils import CommonKeys as Keys
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_semgan.data.semi_supervised_loader import SemiSupervisedLoader
 from monai_semgan.engines.codes import draw_codes
 from monai_semgan.engines.ema import ExponentialMovingAverage
 from monai_semgan.losses import EncoderLoss
-from monai_semgan.networks.label_map import label_to_map, map_to_label
+from monai_semgan.networks.label_map import label_to_map, logits_to_map, map_to_label
 from monai_semgan.networks.nets import SemanticGAN
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
@@ -30,7 +30,7 @@ class EncoderTrainer(Trainer):
     see a perturbed image while the loss asks for the clean one, which prepares it for other scanners.
 
     ``state.output`` holds the floats ``loss``, ``segmentation``, ``reconstruction``, ``synthetic_segmentation``,
-    ``synthetic_codes``.
+    ``synthetic_codes``, ``taught_segmentation``.
 
     Args:
         device: device to train on.
@@ -45,6 +45,11 @@ class EncoderTrainer(Trainer):
             in the paper, keeps it as the GAN left it.
         synthetic_batch_size: samples of the generator a batch.
         synthetic_weight: weight of the samples' segmentation loss.
+        teacher: network from images to label logits, whose label of an unlabelled image, before jitter and
+            augmentation, is learnt; by default the averaged weights (mean teacher: Tarvainen and Valpola, NeurIPS 2017,
+            arXiv:1703.01780).
+        teacher_weight: weight of the segmentation loss of unlabelled images against the teacher's label; 0 leaves it
+            out.
         code_weight: weight of the squared distance of the samples' codes, as a share of their variance.
         style_mixing: probability that a sample takes two latents.
         jitter: geometric augmentation, which image, label and target share.
@@ -71,6 +76,8 @@ class EncoderTrainer(Trainer):
         generator_lr: float = 0.0,
         synthetic_batch_size: int = 4,
         synthetic_weight: float = 1.0,
+        teacher: nn.Module | None = None,
+        teacher_weight: float = 0.0,
         code_weight: float = 0.1,
         style_mixing: float = 0.5,
         jitter: DifferentiableAugmentation | None = None,
@@ -82,8 +89,10 @@ class EncoderTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self.augmentation = (augmentation or DifferentiableAugmentation()).to(device)
-        if self.augmentation.scale or self.augmentation.shift or self.augmentation.rotate:
-            raise ValueError("augmentation moves the image but not its target: put scale, shift and rotate into jitter")
+        if self.augmentation.moves:
+            raise ValueError(
+                "augmentation moves the image but not its target: put scale, stretch, shift and rotate into jitter"
+            )
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,
@@ -113,6 +122,8 @@ class EncoderTrainer(Trainer):
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
         self.synthetic_batch_size = synthetic_batch_size
         self.synthetic_weight = synthetic_weight
+        self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher is not None else self.ema.average
+        self.teacher_weight = teacher_weight
         self.code_weight = code_weight
         self.style_mixing = style_mixing
         self.jitter = (jitter or DifferentiableAugmentation()).to(device)
@@ -131,7 +142,8 @@ class EncoderTrainer(Trainer):
     def _iteration(self, engine: Any, batch: dict[str, Tensor]) -> Any:
         device = self.state.device
         network = self.network.train()
-        image, _ = self.jitter(batch["image"].to(device, non_blocking=True))
+        image = batch["image"].to(device, non_blocking=True)
+        image, taught_map = self.jitter(image, self.teach(image) if self.teacher_weight else None)
         pair_map = label_to_map(batch["pair_label"].to(device), network.generator.label_channels)
         pair_image, pair_map = self.jitter(batch["pair_image"].to(device), pair_map)
         synthetic, synthetic_label, codes = self.draw()
@@ -143,9 +155,17 @@ class EncoderTrainer(Trainer):
             reconstruction, logits = network.decode(wplus)
             terms = self.loss(reconstruction, target, network, logits[:pairs], map_to_label(pair_map))
             synthetic_segmentation = self.loss.segment(logits[pairs : pairs + samples], synthetic_label)
+            taught_segmentation = terms.total.new_zeros(())
+            if taught_map is not None:
+                taught_segmentation = self.loss.segment(logits[pairs + samples :], map_to_label(taught_map))
         distance = (wplus[pairs : pairs + samples].float() - codes).square().mean()
         synthetic_codes = distance / (codes - network.generator.mean_w).square().mean()
-        total = terms.total + self.synthetic_weight * synthetic_segmentation + self.code_weight * synthetic_codes
+        total = (
+            terms.total
+            + self.synthetic_weight * synthetic_segmentation
+            + self.teacher_weight * taught_segmentation
+            + self.code_weight * synthetic_codes
+        )
         if not torch.isfinite(total):
             raise FloatingPointError(
                 f"the loss is {total.item()} at iteration {self.state.iteration}: lower lr or switch amp off; "
@@ -163,12 +183,19 @@ class EncoderTrainer(Trainer):
             "reconstruction": terms.reconstruction.item(),
             "synthetic_segmentation": synthetic_segmentation.item(),
             "synthetic_codes": synthetic_codes.item(),
+            "taught_segmentation": taught_segmentation.item(),
             Keys.IMAGE: target,
             Keys.PRED: logits.detach(),
         }
         # decollates the output, the form that MONAI's handlers and post-processing take
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
+
+    @torch.no_grad()
+    def teach(self, image: Tensor) -> Tensor:
+        """Label map that the teacher gives to images, in [-1, 1]."""
+        with torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return logits_to_map(self.teacher(image)).float()
 
     @torch.no_grad()
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
-import torch
-from ignite.engine import Engine
-from monai.handlers import CheckpointLoader
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_semgan.networks.load_weights import load_weights
 
 
-class WeightsLoader(CheckpointLoader):
-    """A strict ``CheckpointLoader`` of one network; when the run starts without the file, it says what to do.
+class WeightsLoader:
+    """Load the weights of one network, strictly, when a run starts; see :func:`load_weights` for its errors.
+
+    (MONAI's ``CheckpointLoader`` does not say what to do about a missing or damaged file.)
 
     Args:
         load_path: file with the network's state dict.
@@ -22,23 +25,15 @@ class WeightsLoader(CheckpointLoader):
         map_location: device to load to.
     """
 
-    def __init__(self, load_path: str, network: torch.nn.Module, map_location: Any = None) -> None:
-        super().__init__(load_path=load_path, load_dict={"model": network}, map_location=map_location)
+    def __init__(self, load_path: str | os.PathLike[str], network: nn.Module, map_location: Any = None) -> None:
+        self.load_path = load_path
+        self.network = network
+        self.map_location = map_location
+
+    def attach(self, engine: Engine) -> None:
+        """Load when the engine starts."""
+        engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """
-        Args:
-            engine: the engine that starts.
-
-        Raises:
-            FileNotFoundError: when there is no such file.
-            ValueError: when it does not hold this network's weights.
-        """
-        if not Path(self.load_path).is_file():
-            raise FileNotFoundError(
-                f"weights {self.load_path} do not exist: name the file with --ckpt_path, or train them"
-            )
-        try:
-            super().__call__(engine)
-        except Exception as error:  # torch.load raises whatever a damaged file leads to
-            raise ValueError(f"weights {self.load_path} are damaged or another network's: {error}") from error
+        """Load the weights; ``engine`` is not used."""
+        load_weights(self.network, self.load_path, self.map_location)

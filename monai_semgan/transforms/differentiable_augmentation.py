@@ -22,6 +22,7 @@ class DifferentiableAugmentation(nn.Module):
     Args:
         p: probability of each change; the adaptive rule of a trainer may move it.
         scale: zoom is drawn log-uniformly from [1 / (1 + scale), 1 + scale].
+        stretch: width over height changes log-uniformly by a factor from [1 / (1 + stretch), 1 + stretch].
         shift: shift along each axis is drawn uniformly up to this fraction of the side.
         rotate: rotation is drawn uniformly up to this angle, in degrees.
         brightness: offset is drawn uniformly up to this value; the image spans 2.
@@ -38,6 +39,7 @@ class DifferentiableAugmentation(nn.Module):
         *,
         p: float = 1.0,
         scale: float = 0.0,
+        stretch: float = 0.0,
         shift: float = 0.0,
         rotate: float = 0.0,
         brightness: float = 0.0,
@@ -48,20 +50,26 @@ class DifferentiableAugmentation(nn.Module):
         super().__init__()
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"p is {p}, it must lie in [0, 1]")
-        if min(scale, shift, rotate, brightness, contrast, shading, noise) < 0:
+        if min(scale, stretch, shift, rotate, brightness, contrast, shading, noise) < 0:
             raise ValueError(
-                f"scale {scale}, shift {shift}, rotate {rotate}, brightness {brightness}, contrast {contrast}, "
-                f"shading {shading} and noise {noise} must not be negative"
+                f"scale {scale}, stretch {stretch}, shift {shift}, rotate {rotate}, brightness {brightness}, contrast "
+                f"{contrast}, shading {shading} and noise {noise} must not be negative"
             )
         self.p: Tensor
         self.register_buffer("p", torch.tensor(float(p)))
         self.scale = scale
+        self.stretch = stretch
         self.shift = shift
         self.rotate = rotate
         self.brightness = brightness
         self.contrast = contrast
         self.shading = shading
         self.noise = noise
+
+    @property
+    def moves(self) -> bool:
+        """Whether the geometry changes, and not the intensities alone."""
+        return max(self.scale, self.stretch, self.shift, self.rotate) > 0
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Augment a batch.
@@ -75,7 +83,7 @@ class DifferentiableAugmentation(nn.Module):
         """
         if self.p == 0:
             return image, label
-        if self.scale or self.shift or self.rotate:
+        if self.moves:
             joined = image if label is None else torch.cat([image, label.to(image.dtype)], dim=1)
             outside = torch.full_like(joined[:1, :, :1, :1], -1.0)
             if label is not None and label.shape[1] > 1:
@@ -101,10 +109,13 @@ class DifferentiableAugmentation(nn.Module):
         batch = x.shape[0]
         zoom = torch.exp(self.uniform(batch, math.log1p(self.scale)))
         angle = self.uniform(batch, math.radians(self.rotate))
-        cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        half_stretch = torch.exp(self.uniform(batch, math.log1p(self.stretch) / 2))
+        width, height = zoom * half_stretch, zoom / half_stretch
         # normalised coordinates span 2, so a fraction f of the side is 2 f
         shift_x, shift_y = self.uniform(batch, 2 * self.shift), self.uniform(batch, 2 * self.shift)
-        theta = torch.stack([cosine, -sine, shift_x, sine, cosine, shift_y], dim=1).view(batch, 2, 3)
+        rows = [cosine / width, -sine / width, shift_x, sine / height, cosine / height, shift_y]
+        theta = torch.stack(rows, dim=1).view(batch, 2, 3)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x.float() - outside, grid, align_corners=False).to(x.dtype) + outside
 

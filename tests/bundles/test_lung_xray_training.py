@@ -118,8 +118,8 @@ def test_gan_starts_warm_with_new_counters(training: Workflow, tmp_path: Path) -
     workflow = training("train_gan", "second", train_list="train_3", warm_start=str(tmp_path / "first" / "state.pt"))
     workflow.initialize()
     trainer = workflow.parser.get_parsed_content("train::trainer")
-    handler = workflow.parser.get_parsed_content("train::handlers")[0]
-    assert isinstance(handler, ResumableCheckpoint)
+    handlers = workflow.parser.get_parsed_content("train::handlers")
+    (handler,) = [handler for handler in handlers if isinstance(handler, ResumableCheckpoint)]
     handler.load(trainer)
     assert (trainer.state.epoch, trainer.state.iteration, trainer.loader.step) == (0, 0, 0)
     for mine, theirs in zip(trainer.generator.state_dict().values(), first.generator.state_dict().values()):
@@ -142,7 +142,8 @@ def test_decoded_images_are_kept_on_the_disk(training: Workflow, tmp_path: Path)
 def test_encoder_writes_weights_that_inference_takes(training: Workflow, tmp_path: Path) -> None:
     gan = execute(training("train_gan", "gan", max_epochs=1))
     paths = {"gan_ckpt_path": str(tmp_path / "gan" / "state.pt"), "ckpt_path": str(tmp_path / "new" / "model.pt")}
-    workflow = training("train_encoder", "encoder", max_epochs=2, val_interval=1, **paths)
+    frozen = {"label_lr": 0.0, "generator_lr": 0.0}
+    workflow = training("train_encoder", "encoder", max_epochs=2, val_interval=1, **frozen, **paths)
     trainer = execute(workflow)
     weights = torch.load(tmp_path / "new" / "model.pt", weights_only=True)
     network = SemanticGAN(**TINY_NETWORK)

@@ -19,7 +19,7 @@ from monai_semgan.networks.nets import SemanticGAN
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 from tests.tiny_gan import tiny_items
 
-LOSSES = {"loss", "segmentation", "reconstruction", "synthetic_segmentation", "synthetic_codes"}
+LOSSES = {"loss", "segmentation", "reconstruction", "synthetic_segmentation", "synthetic_codes", "taught_segmentation"}
 
 
 def tiny_encoder_trainer(
@@ -103,8 +103,34 @@ def test_the_encoder_sees_the_perturbed_and_rebuilds_the_clean_image(monkeypatch
     torch.testing.assert_close(seen[0] - shift, target, atol=1e-5, rtol=0)
 
 
+def test_unlabelled_images_learn_from_the_average_and_follow_the_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    jitter = DifferentiableAugmentation(shift=0.4)
+    trainer = tiny_encoder_trainer(steps=1, teacher_weight=1.0, jitter=jitter)
+    compared: list[tuple[Tensor, Tensor]] = []
+    segment = trainer.loss.segment
+    monkeypatch.setattr(trainer.loss, "segment", lambda *pair: (compared.append(pair), segment(*pair))[1])
+    # a teacher that calls everything foreground: what the jitter brings in from outside is background
+    monkeypatch.setattr(trainer, "teach", torch.ones_like)
+    trainer.run()
+    logits, label = compared[-1]
+    assert trainer.state.output[0]["taught_segmentation"] == pytest.approx(segment(logits, label).item())
+    images = torch.stack([output["image"] for output in trainer.state.output[-3:]])
+    assert 0 < label.mean() < 1
+    assert (label[images == -1.0] == 0).all()
+
+
+def test_the_teacher_is_the_average_unless_one_is_given() -> None:
+    trainer = tiny_encoder_trainer()
+    image = torch.rand(2, 1, 16, 16) * 2 - 1
+    other = tiny_encoder_trainer(teacher=nn.Conv2d(1, 1, 1))
+    torch.testing.assert_close(other.teach(image), torch.sigmoid(other.teacher(image)) * 2 - 1)
+    with torch.no_grad():
+        expected = torch.sigmoid(trainer.ema.average(image)) * 2 - 1
+    torch.testing.assert_close(trainer.teach(image), expected)
+
+
 def test_a_moving_augmentation_is_refused() -> None:
-    with pytest.raises(ValueError, match="put scale, shift and rotate into jitter"):
+    with pytest.raises(ValueError, match="put scale, stretch, shift and rotate into jitter"):
         tiny_encoder_trainer(augmentation=DifferentiableAugmentation(rotate=5))
 
 

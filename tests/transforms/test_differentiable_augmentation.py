@@ -15,8 +15,8 @@ from torch import Tensor
 
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
-RANGES = {"scale": 0.3, "shift": 0.2, "rotate": 20, "brightness": 0.4, "contrast": 0.5, "shading": 0.2, "noise": 0.1}
-GEOMETRY = {name: RANGES[name] for name in ("scale", "shift", "rotate")}
+GEOMETRY = {"scale": 0.3, "stretch": 0.2, "shift": 0.2, "rotate": 20}
+RANGES = GEOMETRY | {"brightness": 0.4, "contrast": 0.5, "shading": 0.2, "noise": 0.1}
 
 
 def image_and_label(batch: int = 4) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def forced(augmentation: DifferentiableAugmentation, draws: list[float]) -> Diff
 def test_shift_by_whole_pixels() -> None:
     """A quarter of 16 px is 4 px; what comes in is black, and background in the label."""
     image, label = image_and_label(1)
-    moved, moved_label = forced(DifferentiableAugmentation(shift=0.25), [0.0, 0.0, 0.5, -0.25])(image, label)
+    moved, moved_label = forced(DifferentiableAugmentation(shift=0.25), [0.0, 0.0, 0.0, 0.5, -0.25])(image, label)
     for before, after in ((image, moved), (label, moved_label)):
         torch.testing.assert_close(after[..., 2:, :-4], before[..., :-2, 4:])
         torch.testing.assert_close(after[..., :2, :], torch.full((1, 1, 2, 16), -1.0))
@@ -120,18 +120,21 @@ def test_outside_is_background_among_several_classes() -> None:
     label = torch.full((2, 3, 16, 16), -1.0)
     label[:, 2] = 1.0
     image = torch.rand(2, 3, 16, 16)
-    moved, moved_label = forced(DifferentiableAugmentation(shift=0.25), [0.0, 0.0, 0.5, 0.0])(image, label)
+    moved, moved_label = forced(DifferentiableAugmentation(shift=0.25), [0.0, 0.0, 0.0, 0.5, 0.0])(image, label)
     torch.testing.assert_close(moved[..., -4:], torch.full((2, 3, 16, 4), -1.0))
     assert (moved_label.argmax(1)[..., -4:] == 0).all() and (moved_label.argmax(1)[..., :-4] == 2).all()
     torch.testing.assert_close(moved_label[:, :, 8, 15], torch.tensor([[1.0, -1.0, -1.0]] * 2))
 
 
-def test_zoom_and_rotation_against_scipy() -> None:
-    zoom, angle = 1.25, math.radians(25)
+def test_zoom_stretch_and_rotation_against_scipy() -> None:
+    zoom, angle, stretch = 1.25, math.radians(25), 1.2
     image, _ = image_and_label(1)
-    moved, _ = forced(DifferentiableAugmentation(scale=0.3, rotate=30), [math.log(zoom), angle, 0.0, 0.0])(image)
-    # output (row, column) reads input R (row, column) / zoom about the centre
-    matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]) / zoom
+    draws = [math.log(zoom), angle, math.log(stretch) / 2, 0.0, 0.0]
+    moved, _ = forced(DifferentiableAugmentation(scale=0.3, stretch=0.3, rotate=30), draws)(image)
+    # output (row, column) reads input R (row, column) / (height, width) about the centre; width / height = stretch
+    rotation = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    height, width = zoom / math.sqrt(stretch), zoom * math.sqrt(stretch)
+    matrix = np.diag([1 / height, 1 / width]) @ rotation
     centre = np.full(2, 7.5)
     expected = affine_transform(
         image[0, 0].numpy() + 1, matrix, centre - matrix @ centre, order=1, mode="grid-constant", cval=0.0
@@ -141,7 +144,7 @@ def test_zoom_and_rotation_against_scipy() -> None:
 
 def test_quarter_turn_is_exact() -> None:
     image, _ = image_and_label(2)
-    turned, _ = forced(DifferentiableAugmentation(rotate=90), [0.0, math.pi / 2, 0.0, 0.0])(image)
+    turned, _ = forced(DifferentiableAugmentation(rotate=90), [0.0, math.pi / 2, 0.0, 0.0, 0.0])(image)
     assert any((turned - torch.rot90(image, k, (2, 3))).abs().max() < 1e-4 for k in (1, 3))
 
 
