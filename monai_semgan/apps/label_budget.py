@@ -73,17 +73,17 @@ def plan(config: dict[str, Any]) -> list[Stage]:
         All stages in the order in which they run.
 
     Raises:
-        ValueError: when a list does not exist, or a budget starts from one that does not come before it.
+        ValueError: when a list does not exist, or a budget builds on one that does not come before it.
     """
     datalist = ConfigParser.load_config_file(config["datalist"])
     stages: list[Stage] = []
     before: list[str] = []
     for budget in config["budgets"]:
-        train_list, warm_start = budget["train_list"], budget.get("warm_start")
+        train_list, source = budget["train_list"], budget.get("generator", budget.get("warm_start"))
         if missing := {train_list, *config["lists"]} - set(datalist):
             raise ValueError(f"{config['datalist']} has no list {sorted(missing)}, it has {list(datalist)}")
-        if warm_start is not None and warm_start not in before:
-            raise ValueError(f"budget {train_list} starts from {warm_start}, which has to be one before it: {before}")
+        if source is not None and source not in before:
+            raise ValueError(f"budget {train_list} builds on {source}, which has to be one before it: {before}")
         before.append(train_list)
         stages += plan_budget(config, budget, len(datalist[train_list]))
     return stages
@@ -98,7 +98,7 @@ def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> 
         labels: number of labelled images.
 
     Returns:
-        The stages: U-Net, GAN and encoder, each with its evaluation on all lists.
+        The stages: U-Net, GAN and encoder, which the U-Net teaches, each with its evaluation on all lists.
     """
     output = Path(config["output_dir"])
     folder = output / budget["train_list"]
@@ -106,8 +106,9 @@ def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> 
     data = {name: config[name] for name in ("datalist", "dataset_dir")}
     training = {**data, "train_list": budget["train_list"]}
     start = {"warm_start": output / budget["warm_start"] / "gan" / "state.pt"} if budget.get("warm_start") else {}
-    unet, model, gan = folder / "unet" / "model.pt", folder / "encoder" / "model.pt", folder / "gan" / "state.pt"
-    path = {"gan_ckpt_path": gan, "ckpt_path": model}
+    gan = output / budget.get("generator", budget["train_list"]) / "gan" / "state.pt"
+    unet, model = folder / "unet" / "model.pt", folder / "encoder" / "model.pt"
+    path = {"gan_ckpt_path": gan, "ckpt_path": model, "teacher_ckpt_path": unet}
     unet_files = (*EVALUATION, config["unet_evaluate_config"])
     no_steps = {"displayable_configs::refine_steps": 0}
 
@@ -122,10 +123,15 @@ def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> 
             for key in config["lists"]
         ]
 
+    gans = (
+        []
+        if "generator" in budget
+        else [Stage(gan.parent, ("configs/train_gan.yaml",), {**training, **start, **own["gan"]})]
+    )
     return [
         Stage(unet.parent, (config["unet_config"],), {**training, **own["unet"]}),
         *evaluations("U-Net", "unet", unet_files, {"ckpt_path": unet}),
-        Stage(gan.parent, ("configs/train_gan.yaml",), {**training, **start, **own["gan"]}),
+        *gans,
         Stage(model.parent, ("configs/train_encoder.yaml",), {**training, **path, **own["encoder"]}),
         *evaluations("SemanticGAN, encoder only", "encoder", EVALUATION, {"ckpt_path": model, **no_steps}),
         *evaluations("SemanticGAN, refined", "refined", EVALUATION, {"ckpt_path": model}),

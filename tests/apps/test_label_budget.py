@@ -101,12 +101,22 @@ def test_plan_covers_budgets_lists_and_the_warm_start(experiment: Path, tmp_path
     assert by_name["train_3/unet_ood_test"].row == {"labels": 3, "method": "U-Net", "list": "ood_test"}
 
 
+def test_a_budget_can_share_the_generator_of_another(experiment: Path, tmp_path: Path) -> None:
+    change(experiment, budgets=[{"train_list": "train_2"}, {"train_list": "train_3", "generator": "train_2"}])
+    stages = label_budget.plan(label_budget.load_config(experiment))
+    by_name = {stage.folder.relative_to(tmp_path / "output").as_posix(): stage for stage in stages}
+    assert "train_2/gan" in by_name and "train_3/gan" not in by_name
+    settings = by_name["train_3/encoder"].settings
+    assert settings["gan_ckpt_path"] == tmp_path / "output" / "train_2" / "gan" / "state.pt"
+    assert settings["teacher_ckpt_path"] == tmp_path / "output" / "train_3" / "unet" / "model.pt"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"budgets": [{"train_list": "train_99"}]}, "no list ['train_99']"),
         ({"lists": ["test", "nowhere"]}, "no list ['nowhere']"),
-        ({"budgets": [{"train_list": "train_2", "warm_start": "train_3"}]}, "starts from train_3"),
+        ({"budgets": [{"train_list": "train_2", "warm_start": "train_3"}]}, "builds on train_3"),
         ({"dataset_dir": "nowhere"}, "set SEMGAN_DATA or give --dataset_dir"),
     ],
 )
