@@ -4,6 +4,7 @@
 # Everything is installed once into .venv in this folder. Another Python: make PYTHON=python3.12 demo
 PYTHON ?= python3
 BUNDLE ?= bundles/lung_xray_segmentation
+DEMO_BUNDLES ?= $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt))
 TABLE_CONFIG ?= configs/lung_xray_label_budget.yaml
 
 VENV := .venv/bin/python
@@ -31,7 +32,8 @@ help:
 setup: $(RUNTIME)
 
 demo: $(RUNTIME)
-	@$(VENV) -m monai_semgan.apps.demo --bundle "$$BUNDLE" --output demo_output
+	@for bundle in $(DEMO_BUNDLES); do \
+		$(VENV) -m monai_semgan.apps.demo --bundle "$$bundle" --output "demo_output/$${bundle##*/}" || exit 1; done
 
 # the checks come before the installation, so that a wrong path is told at once
 segment: check-paths $(RUNTIME)

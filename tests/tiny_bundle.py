@@ -1,7 +1,7 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The lung bundle with a small network, and images small enough to train it on."""
+"""A bundle with a small network, and images small enough to train it on."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TINY_NETWORK = {
 LISTS = {"unlabeled": 3, "train_175": 3, "train_2": 2, "train_3": 3, "val": 2, "test": 2, "ood_test": 2}
 
 
-def tiny_bundle(folder: Path, repository: Path) -> Path:
-    """Copy the configs of the lung bundle into a folder and make its network small."""
+def tiny_bundle(folder: Path, repository: Path, name: str = "lung_xray_segmentation") -> Path:
+    """Copy the configs of a bundle into a folder and make its network small."""
     bundle = folder / "bundles" / "tiny"
-    shutil.copytree(repository / "bundles" / "lung_xray_segmentation" / "configs", bundle / "configs")
+    shutil.copytree(repository / "bundles" / name / "configs", bundle / "configs")
     path = bundle / "configs" / "inference.yaml"
     config = yaml.safe_load(path.read_text())
     config["network_def"] |= TINY_NETWORK

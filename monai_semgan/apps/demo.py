@@ -22,6 +22,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from torch import Tensor
 
+from monai_semgan.metrics import SCORES
 from monai_semgan.networks.nets import SemanticGAN, SemanticGenerator
 
 CONFIGS = ("configs/inference.yaml", "configs/evaluate.yaml")
@@ -115,16 +116,19 @@ def segment(bundle: Path, datalist: Path, output: Path) -> int:
 
 
 def summary(output: Path) -> str:
-    """Tell from a run's ``report.csv`` what was written where: a line per image with its Dice, and their mean."""
+    """Tell from a run's ``report.csv`` what was written where: a line per image with its first score, and the mean."""
     with (output / REPORT).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    # an image that failed, or whose label is empty, has no Dice
-    scores = [float(row["dice"]) for row in rows if row["dice"]]
-    lines = [f"{'Dice':>6}  image"]
+        reader = csv.DictReader(file)
+        score = next(name for name in reader.fieldnames or () if name in SCORES)
+        rows = list(reader)
+    # an image that failed has no score
+    scores = [float(row[score]) for row in rows if row[score]]
+    width = max(6, len(score))
+    lines = [f"{score:>{width}}  image"]
     for row in rows:
         name = row["file"] if row["mask"] else f"{row['file']}, {row['status']}: {row['message']}"
-        lines.append(f"{float(row['dice'] or 'nan'):6.3f}  {name}")
-    lines += [f"{np.mean(scores) if scores else float('nan'):6.3f}  mean of {len(scores)} images", ""]
+        lines.append(f"{float(row[score] or 'nan'):{width}.3f}  {name}")
+    lines += [f"{np.mean(scores) if scores else float('nan'):{width}.3f}  mean of {len(scores)} images", ""]
     for column in ("mask", "overlay"):
         folders = sorted({str((output / row[column]).parent) for row in rows if row[column]})
         lines.append(f"{column}s: {', '.join(folders)}")
@@ -161,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = segment(bundle, datalist, results)
     if (results / REPORT).is_file():
         print(f"\n{summary(results)}")
-        print("This Dice shows that all works. It says nothing of real images: these come from the model itself.")
+        print("These scores show that all works. They say nothing of real images: the model drew the images.")
     return code
 
 

@@ -16,14 +16,16 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
-COLUMNS = ("labels", "method", "list", "n", "dice", "hausdorff95_pixel")
+from monai_semgan.metrics import known_scores
+
+COLUMNS = ("labels", "method", "list", "n")
 SETTINGS = ("gan", "encoder", "unet", "evaluate")
 EVALUATION = ("configs/inference.yaml", "configs/evaluate.yaml")
 
@@ -76,11 +78,12 @@ def plan(config: dict[str, Any]) -> list[Stage]:
         ValueError: when a list does not exist, or a budget builds on one that does not come before it.
     """
     datalist = ConfigParser.load_config_file(config["datalist"])
+    keys = {entry["list_key"] for entry in config["lists"]}
     stages: list[Stage] = []
     before: list[str] = []
     for budget in config["budgets"]:
         train_list, source = budget["train_list"], budget.get("generator", budget.get("warm_start"))
-        if missing := {train_list, *config["lists"]} - set(datalist):
+        if missing := {train_list, *keys} - set(datalist):
             raise ValueError(f"{config['datalist']} has no list {sorted(missing)}, it has {list(datalist)}")
         if source is not None and source not in before:
             raise ValueError(f"budget {train_list} builds on {source}, which has to be one before it: {before}")
@@ -115,12 +118,12 @@ def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> 
     def evaluations(method: str, name: str, files: tuple[str, ...], settings: dict[str, Any]) -> list[Stage]:
         return [
             Stage(
-                folder / f"{name}_{key}",
-                files,
-                {**data, "list_key": key, **own["evaluate"], **settings},
-                {"labels": labels, "method": method, "list": key},
+                folder / f"{name}_{entry['name']}",
+                (*files, entry["config"]) if "config" in entry else files,
+                {**data, "list_key": entry["list_key"], **own["evaluate"], **settings},
+                {"labels": labels, "method": method, "list": entry["name"]},
             )
-            for key in config["lists"]
+            for entry in config["lists"]
         ]
 
     gans = (
@@ -165,39 +168,58 @@ def run(stage: Stage, bundle: Path) -> None:
     stage.marker.write_text(json.dumps(stage.command, indent=2) + "\n", encoding="utf-8")
 
 
-def read_rows(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Read the rows of the table, of the evaluations that are finished, from what the bundle wrote."""
+def read_rows(stages: Sequence[Stage], scores: Iterable[str]) -> list[dict[str, Any]]:
+    """Read the rows of the table, of the evaluations that are finished, from what the bundle wrote.
+
+    Args:
+        stages: the stages.
+        scores: names of the scores to read.
+
+    Returns:
+        Dictionaries of :data:`COLUMNS` and the scores.
+
+    Raises:
+        ValueError: when the bundle did not report a score.
+    """
     rows = []
     for stage in stages:
         if stage.row is not None and stage.marker.is_file():
-            summary = json.loads((stage.folder / "summary.json").read_text(encoding="utf-8"))
-            scores = {score: summary[score]["mean"] for score in ("dice", "hausdorff95_pixel")}
-            rows.append(stage.row | {"n": summary["dice"]["n"]} | scores)
+            path = stage.folder / "summary.json"
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            if missing := [score for score in scores if score not in summary]:
+                raise ValueError(
+                    f"{path} has no {missing}: add them to the bundle's scores and move {stage.folder} away, or take "
+                    "them out of the experiment's"
+                )
+            means = {score: summary[score]["mean"] for score in scores}
+            rows.append(stage.row | {"n": summary["patients"]} | means)
     return rows
 
 
-def write_tables(rows: Sequence[dict[str, Any]], output: Path) -> None:
+def write_tables(rows: Sequence[dict[str, Any]], scores: dict[str, dict[str, Any]], output: Path) -> None:
     """Write ``table.csv``, a row for each budget, method and list, and ``table.md``, the lists side by side.
 
     Args:
-        rows: dictionaries of :data:`COLUMNS`.
+        rows: dictionaries of :data:`COLUMNS` and the scores.
+        scores: by name, the "head" of the score's column in ``table.md`` and the number of "digits" after the point.
         output: the folder.
     """
     with (output / "table.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, (*COLUMNS, *scores))
         writer.writeheader()
         writer.writerows(rows)
     sizes = {row["list"]: row["n"] for row in rows}
     cells = {(row["labels"], row["method"], row["list"]): row for row in rows}
     heads = ["labels", "method"]
     for key, size in sizes.items():
-        heads += [f"`{key}` (n = {size}) Dice", "HD95, pixels"]
-    lines = ["| " + " | ".join(heads) + " |", "|---:|---|" + "---:|" * (2 * len(sizes))]
+        first, *others = (score["head"] for score in scores.values())
+        heads += [f"`{key}` (n = {size}) {first}", *others]
+    lines = ["| " + " | ".join(heads) + " |", "|---:|---|" + "---:|" * (len(heads) - 2)]
     for labels, method in dict.fromkeys((row["labels"], row["method"]) for row in rows):
         cell = [str(labels), method]
         for key in sizes:
             row = cells.get((labels, method, key), {})
-            cell += [shown(row.get("dice"), 3), shown(row.get("hausdorff95_pixel"), 1)]
+            cell += [shown(row.get(name), score["digits"]) for name, score in scores.items()]
         lines.append("| " + " | ".join(cell) + " |")
     (output / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -220,6 +242,7 @@ def load_config(path: Path, dataset_dir: str | None = None, output_dir: str | No
 
     Raises:
         FileNotFoundError: when something that it names does not exist.
+        ValueError: when a score is unknown, or an entry of "lists" is no name and no description of an evaluation.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: --config must name an experiment")
@@ -235,7 +258,39 @@ def load_config(path: Path, dataset_dir: str | None = None, output_dir: str | No
         if name != "output_dir" and not Path(config[name]).exists():
             hint = ": set SEMGAN_DATA or give --dataset_dir" if name in ("dataset_dir", "datalist") else ""
             raise FileNotFoundError(f"{name} {config[name]} does not exist{hint}")
-    return config | {name: parser.get_parsed_content(name) for name in ("lists", "budgets", *SETTINGS)}
+    config |= {name: parser.get_parsed_content(name) for name in ("scores", "budgets", *SETTINGS)}
+    known_scores(config["scores"])
+    return config | {"lists": read_lists(parser.get_parsed_content("lists"))}
+
+
+def read_lists(entries: Iterable[str | dict[str, str]]) -> list[dict[str, str]]:
+    """Read on what to evaluate.
+
+    Args:
+        entries: names of lists of the datalist, or dictionaries of "list_key", its name, "config", a config file that
+            is merged last when it is evaluated, and "name", which the table shows.
+
+    Returns:
+        Dictionaries of "name", "list_key" and, where there is one, the absolute path "config".
+
+    Raises:
+        FileNotFoundError: when a config file does not exist.
+        ValueError: when an entry is neither, or two have the same name.
+    """
+    lists: list[dict[str, str]] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            entry = {"name": entry, "list_key": entry}
+        elif set(entry) != {"name", "list_key", "config"}:
+            raise ValueError(f"lists has {entry}, an entry is the name of a list or has name, list_key and config")
+        else:
+            entry = entry | {"config": str(Path(entry["config"]).resolve())}
+            if not Path(entry["config"]).is_file():
+                raise FileNotFoundError(f"config {entry['config']} of {entry['name']} in lists does not exist")
+        if entry["name"] in [other["name"] for other in lists]:
+            raise ValueError(f"lists has {entry['name']} twice, each entry needs a name of its own")
+        lists.append(entry)
+    return lists
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -265,10 +320,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"[{number}/{len(stages)}] {name}", flush=True)
         try:
             run(stage, Path(config["bundle"]))
+            rows = read_rows(stages, config["scores"])
         except (RuntimeError, ValueError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1
-        write_tables(read_rows(stages), output)
+        write_tables(rows, config["scores"], output)
     print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}\n{output / 'table.csv'}\n{output / 'table.md'}")
     return 0
 

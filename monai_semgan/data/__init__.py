@@ -8,7 +8,7 @@ from __future__ import annotations
 from monai_semgan.data.cohort import cohort
 from monai_semgan.data.cohort_dataset import CohortDataset
 from monai_semgan.data.failure import FAILURE, failure_reason
-from monai_semgan.data.radiograph_reader import RadiographReader
+from monai_semgan.data.planar_image_reader import PlanarImageReader
 from monai_semgan.data.semi_supervised_loader import SemiSupervisedLoader
 
-__all__ = ["FAILURE", "CohortDataset", "RadiographReader", "SemiSupervisedLoader", "cohort", "failure_reason"]
+__all__ = ["FAILURE", "CohortDataset", "PlanarImageReader", "SemiSupervisedLoader", "cohort", "failure_reason"]

@@ -18,7 +18,7 @@ from ignite.engine import Engine, Events
 from monai.config import PathLike
 
 from monai_semgan.data.failure import FAILURE
-from monai_semgan.metrics import SCORES
+from monai_semgan.metrics import known_scores
 
 logger = logging.getLogger(__name__)
 
@@ -29,19 +29,24 @@ class CohortReport:
     """Report on each image of a :class:`monai_semgan.engines.SemanticGANEvaluator` as it comes.
 
     ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did. Paths
-    of masks and overlays are relative to it. With ``scores``, rows also have the patient and the scores, and at the
-    end there are ``patients.csv`` (the mean over each patient's images; without a "patient" an image is one),
-    ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into ``state.metrics``.
+    of masks and overlays are relative to it. With ``scores``, rows also have the patient and these scores, log lines
+    the first of them, and at the end there are ``patients.csv`` (the mean over each patient's images; without a
+    "patient" an image is one), ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into
+    ``state.metrics``.
 
     Args:
         output_dir: folder for the files.
-        scores: whether items carry "scores", as :class:`monai_semgan.transforms.SegmentationScoresd` gives.
+        scores: names of scores, of those that :class:`monai_semgan.transforms.SegmentationScoresd` gives to the items
+            as "scores"; none by default.
+
+    Raises:
+        ValueError: when a score is unknown.
     """
 
-    def __init__(self, output_dir: PathLike, scores: bool = False) -> None:
+    def __init__(self, output_dir: PathLike, scores: Iterable[str] = ()) -> None:
         self.output_dir = Path(output_dir)
-        self.scores = scores
-        self.columns = (*COLUMNS, "patient", *SCORES) if scores else COLUMNS
+        self.scores = known_scores(scores)
+        self.columns = (*COLUMNS, "patient", *self.scores) if self.scores else COLUMNS
         self.rows: list[dict[str, Any]] = []
         self.total = 0
 
@@ -95,10 +100,10 @@ class CohortReport:
         if not self.scores:
             return
         patients = self._patients()
-        summary = {key: statistics(patient[key] for patient in patients) for key in SCORES}
-        write_csv(self.output_dir / "patients.csv", ("patient", "images", *SCORES), patients)
+        summary = {key: statistics(patient[key] for patient in patients) for key in self.scores}
+        write_csv(self.output_dir / "patients.csv", ("patient", "images", *self.scores), patients)
         columns = ("score", "n", "mean", "std", "median", "min", "max")
-        write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in SCORES])
+        write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in self.scores])
         counts = {"images": len(self.rows), "failed": self.failed, "patients": len(patients)}
         text = json.dumps({**counts, **summary}, indent=2)
         (self.output_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
@@ -117,7 +122,8 @@ class CohortReport:
         row["reconstruction_error"] = rounded(output.get("reconstruction_error"))
         if self.scores:
             row["patient"] = item.get("patient", item.get("name", row["file"]))
-            row.update({key: rounded(value) for key, value in output.get("scores", {}).items()})
+            scores = output.get("scores", {})
+            row.update({key: rounded(scores.get(key)) for key in self.scores})
         return row
 
     def _log(self, row: dict[str, Any]) -> None:
@@ -125,7 +131,7 @@ class CohortReport:
         if row["status"] == "failed":
             logger.error("%sFAILED: %s", head, row["message"])
             return
-        parts = [f"{key} {row[key]}" for key in ("dice", "reconstruction_error") if row.get(key) is not None]
+        parts = [f"{key} {row[key]}" for key in (*self.scores[:1], "reconstruction_error") if row.get(key) is not None]
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
 
@@ -141,7 +147,7 @@ class CohortReport:
             {
                 "patient": name,
                 "images": len(rows),
-                **{key: statistics(row[key] for row in rows)["mean"] for key in SCORES},
+                **{key: statistics(row[key] for row in rows)["mean"] for key in self.scores},
             }
             for name, rows in groups.items()
         ]

@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from monai_semgan.metrics.segmentation_scores import SCORES, segmentation_scores
+from monai_semgan.metrics.segmentation_scores import SCORES, known_scores, segmentation_scores
 
-__all__ = ["SCORES", "segmentation_scores"]
+__all__ = ["SCORES", "known_scores", "segmentation_scores"]

@@ -21,7 +21,8 @@ class CheckImage(Transform):
     Args:
         channels: expected number of channels.
         spatial_dims: expected number of spatial dimensions.
-        lower: lower percentile, in percent, of the intensity range that has to be more than one value.
+        lower: lower percentile, in percent, of the intensity range that has to be more than one value, in one channel
+            at least.
         upper: upper percentile, in percent.
 
     Raises:
@@ -47,16 +48,17 @@ class CheckImage(Transform):
             The image as it came.
 
         Raises:
-            ValueError: when it is empty, constant, not finite, or of another number of channels or dimensions.
+            ValueError: when it is empty, not finite, of one value or colour, or of other channels or dimensions.
         """
         if img.ndim != self.spatial_dims + 1:
             raise ValueError(
                 f"image has {img.ndim - 1} spatial dimensions (shape {tuple(img.shape[1:])}), {self.spatial_dims} "
-                "expected: give one slice or one radiograph a file"
+                "expected: give one slice or one image a file"
             )
         if img.shape[0] != self.channels:
             raise ValueError(
-                f"image has {img.shape[0]} channels, {self.channels} expected: convert it, or use another bundle"
+                f"image has {channels(img.shape[0])}, {channels(self.channels)} expected: convert it, or use another "
+                "bundle"
             )
         if img.numel() == 0:
             raise ValueError(f"image is empty (shape {tuple(img.shape)}): export it again")
@@ -64,11 +66,20 @@ class CheckImage(Transform):
         bad = int(values.size - np.isfinite(values).sum())
         if bad:
             raise ValueError(f"{bad} of {values.size} values are NaN or infinite: export the image again")
-        low, high = np.percentile(values, [self.lower, self.upper])
-        if low == high:
-            extent = "all" if values.min() == values.max() else f"at least {self.upper - self.lower:g} % of the"
-            raise ValueError(f"image is constant, {extent} values are {low:g}: export it again")
+        # each channel by itself: a picture of one colour is constant too
+        values = values.reshape(self.channels, -1)
+        low, high = np.percentile(values, [self.lower, self.upper], axis=1)
+        if (low == high).all():
+            extent = "all" if (values == values[:, :1]).all() else f"at least {self.upper - self.lower:g} % of the"
+            colour = ", ".join(f"{value:g}" for value in low)
+            raise ValueError(f"image is constant, {extent} values are {colour}: export it again")
         return img
+
+
+def channels(number: int) -> str:
+    """Tell a number of channels, and what kind of image has as many."""
+    kind = {1: " (grey)", 3: " (RGB)", 4: " (RGBA)"}.get(number, "")
+    return f"{number} channel{'s' if number != 1 else ''}{kind}"
 
 
 class CheckImaged(MapTransform):

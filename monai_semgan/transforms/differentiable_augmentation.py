@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class DifferentiableAugmentation(nn.Module):
-    """Random affine map, brightness, contrast, shading and noise per image; the label map moves with its image.
+    """Random affine map and changes of colour, exposure and sharpness per image; the label map moves with its image.
 
     Each change is applied to an image with probability ``p``. Gradients flow to image and label. What comes
     from outside the frame is black in images and background in label maps with values in [-1, 1]: -1, and 1 in the
@@ -25,9 +25,12 @@ class DifferentiableAugmentation(nn.Module):
         stretch: width over height changes log-uniformly by a factor from [1 / (1 + stretch), 1 + stretch].
         shift: shift along each axis is drawn uniformly up to this fraction of the side.
         rotate: rotation is drawn uniformly up to this angle, in degrees.
+        flip: whether left and right change places, in half of the images that are changed.
+        colour: gain of each channel, above black, is drawn log-uniformly from [1 / (1 + colour), 1 + colour].
         brightness: offset is drawn uniformly up to this value; the image spans 2.
         contrast: contrast is drawn log-uniformly from [1 / (1 + contrast), 1 + contrast].
         shading: standard deviation of a smooth additive field, 4x4 normal values interpolated.
+        blur: standard deviation of a Gaussian blur is drawn uniformly up to this value, in pixels.
         noise: standard deviation of white noise is drawn uniformly up to this value.
 
     Raises:
@@ -42,34 +45,49 @@ class DifferentiableAugmentation(nn.Module):
         stretch: float = 0.0,
         shift: float = 0.0,
         rotate: float = 0.0,
+        flip: bool = False,
+        colour: float = 0.0,
         brightness: float = 0.0,
         contrast: float = 0.0,
         shading: float = 0.0,
+        blur: float = 0.0,
         noise: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"p is {p}, it must lie in [0, 1]")
-        if min(scale, stretch, shift, rotate, brightness, contrast, shading, noise) < 0:
-            raise ValueError(
-                f"scale {scale}, stretch {stretch}, shift {shift}, rotate {rotate}, brightness {brightness}, contrast "
-                f"{contrast}, shading {shading} and noise {noise} must not be negative"
-            )
+        ranges = {
+            "scale": scale,
+            "stretch": stretch,
+            "shift": shift,
+            "rotate": rotate,
+            "colour": colour,
+            "brightness": brightness,
+            "contrast": contrast,
+            "shading": shading,
+            "blur": blur,
+            "noise": noise,
+        }
+        if negative := [f"{name} is {value}" for name, value in ranges.items() if value < 0]:
+            raise ValueError(f"{', '.join(negative)}: ranges must not be negative")
         self.p: Tensor
         self.register_buffer("p", torch.tensor(float(p)))
         self.scale = scale
         self.stretch = stretch
         self.shift = shift
         self.rotate = rotate
+        self.flip = flip
+        self.colour = colour
         self.brightness = brightness
         self.contrast = contrast
         self.shading = shading
+        self.blur = blur
         self.noise = noise
 
     @property
     def moves(self) -> bool:
         """Whether the geometry changes, and not the intensities alone."""
-        return max(self.scale, self.stretch, self.shift, self.rotate) > 0
+        return self.flip or max(self.scale, self.stretch, self.shift, self.rotate) > 0
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Augment a batch.
@@ -90,10 +108,14 @@ class DifferentiableAugmentation(nn.Module):
                 outside[:, image.shape[1]] = 1.0
             joined = self.warp(joined, outside)
             image, label = joined[:, : image.shape[1]], None if label is None else joined[:, image.shape[1] :]
+        if self.colour:
+            image = self.cast(image)
         if self.brightness or self.contrast:
-            image = self.recolour(image)
+            image = self.expose(image)
         if self.shading:
             image = self.shade(image)
+        if self.blur:
+            image = self.defocus(image)
         if self.noise:
             level = self.uniform(len(image), self.noise)[:, None, None, None]
             image = image + torch.randn_like(image) * level.to(image.dtype)
@@ -112,6 +134,9 @@ class DifferentiableAugmentation(nn.Module):
         cosine, sine = torch.cos(angle), torch.sin(angle)
         half_stretch = torch.exp(self.uniform(batch, math.log1p(self.stretch) / 2))
         width, height = zoom * half_stretch, zoom / half_stretch
+        if self.flip:
+            mirrored = torch.rand(batch, device=self.p.device) < self.p / 2
+            width = torch.where(mirrored, -width, width)
         # normalised coordinates span 2, so a fraction f of the side is 2 f
         shift_x, shift_y = self.uniform(batch, 2 * self.shift), self.uniform(batch, 2 * self.shift)
         rows = [cosine / width, -sine / width, shift_x, sine / height, cosine / height, shift_y]
@@ -119,7 +144,13 @@ class DifferentiableAugmentation(nn.Module):
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x.float() - outside, grid, align_corners=False).to(x.dtype) + outside
 
-    def recolour(self, image: Tensor) -> Tensor:
+    def cast(self, image: Tensor) -> Tensor:
+        """Multiply each channel, measured from black, by a gain of its own."""
+        batch, channels = image.shape[:2]
+        logs = torch.stack([self.uniform(batch, math.log1p(self.colour)) for _ in range(channels)], dim=1)
+        return (image + 1.0) * logs.exp()[:, :, None, None].to(image.dtype) - 1.0
+
+    def expose(self, image: Tensor) -> Tensor:
         """Change contrast about the image's mean, then brightness."""
         batch = image.shape[0]
         factor = torch.exp(self.uniform(batch, math.log1p(self.contrast)))[:, None, None, None].to(image.dtype)
@@ -132,3 +163,16 @@ class DifferentiableAugmentation(nn.Module):
         amplitude = torch.where(torch.rand(len(image), device=self.p.device) < self.p, self.shading, 0.0)
         field = torch.randn(len(image), 1, 4, 4, device=self.p.device) * amplitude[:, None, None, None]
         return image + F.interpolate(field, image.shape[2:], mode="bicubic").to(image.dtype)
+
+    def defocus(self, image: Tensor) -> Tensor:
+        """Blur each image by a Gaussian of its own, the border repeated."""
+        batch, channels = image.shape[:2]
+        radius = max(1, math.ceil(2.5 * self.blur))
+        sigma = self.uniform(batch, self.blur).abs().clamp(min=1e-3)
+        taps = torch.arange(-radius, radius + 1, device=self.p.device)
+        kernel = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
+        kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, dim=0).to(image.dtype)
+        padded = F.pad(image, (radius, radius, radius, radius), mode="replicate").flatten(0, 1)[None]
+        groups = batch * channels
+        across = F.conv2d(padded, kernel[:, None, None, :], groups=groups)
+        return F.conv2d(across, kernel[:, None, :, None], groups=groups).view_as(image)

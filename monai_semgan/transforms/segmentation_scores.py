@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_to_tensor
 
-from monai_semgan.metrics import segmentation_scores
+from monai_semgan.metrics import SCORES, known_scores, segmentation_scores
 
 
 class SegmentationScoresd(MapTransform):
@@ -26,12 +26,19 @@ class SegmentationScoresd(MapTransform):
         keys: key of the binary mask, on the grid of its image.
         label_key: key of the label.
         scores_key: key for the scores.
+        scores: names of those to compute; all by default.
+
+    Raises:
+        ValueError: when a score is unknown.
     """
 
-    def __init__(self, keys: str, label_key: str = "label", scores_key: str = "scores") -> None:
+    def __init__(
+        self, keys: str, label_key: str = "label", scores_key: str = "scores", scores: Iterable[str] = tuple(SCORES)
+    ) -> None:
         super().__init__(keys)
         self.label_key = label_key
         self.scores_key = scores_key
+        self.scores = known_scores(scores)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -39,7 +46,7 @@ class SegmentationScoresd(MapTransform):
         for key in self.key_iterator(d):
             # the mask may have lost its channel, which is the only one
             mask = convert_to_tensor(d[key], track_meta=False).reshape(d[key].shape[-label.ndim :])
-            d[self.scores_key] = segmentation_scores(mask, label, spacing(d[key], label.ndim))
+            d[self.scores_key] = segmentation_scores(mask, label, spacing(d[key], label.ndim), self.scores)
         return d
 
 

@@ -5,46 +5,22 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from monai_semgan.apps import demo
 from monai_semgan.networks.nets import SemanticGAN
+from tests.tiny_bundle import TINY_NETWORK, tiny_bundle
 
-TINY = {
-    "size": 16,
-    "latent_dim": 8,
-    "channel_base": 64,
-    "channel_max": 8,
-    "encoder_channel_max": 8,
-    "pyramid_channels": 8,
-    "head_channels": 8,
-}
+SIZE = TINY_NETWORK["size"]
 
 
 def tiny_network(image_channels: int = 1) -> SemanticGAN:
-    return SemanticGAN(image_channels=image_channels, **TINY)
-
-
-@pytest.fixture
-def tiny_bundle(tmp_path: Path, repository: Path) -> Path:
-    """The lung bundle with a small untrained network."""
-    bundle = tmp_path / "tiny bundle"
-    shutil.copytree(repository / "bundles" / "lung_xray_segmentation" / "configs", bundle / "configs")
-    path = bundle / "configs" / "inference.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["network_def"] = {"_target_": "monai_semgan.networks.nets.SemanticGAN", **TINY, "image_channels": 1}
-    config["displayable_configs"]["refine_steps"] = 1
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    (bundle / "models").mkdir()
-    torch.save(tiny_network().state_dict(), bundle / "models" / "model.pt")
-    return bundle
+    return SemanticGAN(image_channels=image_channels, **TINY_NETWORK)
 
 
 def test_to_uint8_spans_the_range_and_orders_channels() -> None:
@@ -70,7 +46,7 @@ def test_samples_are_what_the_generator_draws_from_their_seed(tmp_path: Path, im
         image, logits = generator.sample(1, truncation=0.5, generator=torch.Generator().manual_seed(seed))
         with Image.open(tmp_path / item["image"]) as picture:
             assert picture.mode == mode
-            levels = torch.from_numpy(np.array(picture)).reshape(16, 16, image_channels).permute(2, 0, 1)
+            levels = torch.from_numpy(np.array(picture)).reshape(SIZE, SIZE, image_channels).permute(2, 0, 1)
         torch.testing.assert_close(levels / 127.5 - 1, image[0], atol=0.5 / 127.5 + 1e-6, rtol=0)
         with Image.open(tmp_path / item["label"]) as picture:
             assert np.array_equal(np.array(picture) == 255, logits[0, 0].numpy() > 0)
@@ -95,17 +71,17 @@ def test_a_bundle_without_weights_is_named(tmp_path: Path, capsys: pytest.Captur
 
 def test_summary_tells_scores_failures_and_the_mean_of_what_was_scored(tmp_path: Path) -> None:
     (tmp_path / demo.REPORT).write_text(
-        "file,status,message,mask,overlay,dice\n"
-        "a.png,ok,,masks/a.png,overlays/a.png,0.9\n"
-        "b.png,failed,cannot be read,,,\n"
-        "c.png,ok,,masks/c.png,overlays/c.png,0.8\n"
+        "file,status,message,mask,overlay,reconstruction_error,patient,thresholded_iou,dice\n"
+        "a.png,ok,,masks/a.png,overlays/a.png,0.1,a,0.9,0.95\n"
+        "b.png,failed,cannot be read,,,,b,,\n"
+        "c.png,ok,,masks/c.png,overlays/c.png,0.1,c,0.0,0.5\n"
     )
     assert demo.summary(tmp_path).splitlines() == [
-        "  Dice  image",
-        " 0.900  a.png",
-        "   nan  b.png, failed: cannot be read",
-        " 0.800  c.png",
-        " 0.850  mean of 2 images",
+        "thresholded_iou  image",
+        "          0.900  a.png",
+        "            nan  b.png, failed: cannot be read",
+        "          0.000  c.png",
+        "          0.450  mean of 2 images",
         "",
         f"masks: {tmp_path / 'masks'}",
         f"overlays: {tmp_path / 'overlays'}",
@@ -113,14 +89,21 @@ def test_summary_tells_scores_failures_and_the_mean_of_what_was_scored(tmp_path:
     ]
 
 
-def test_demo_runs_the_bundle_and_tells_the_dice_of_its_masks(
-    tiny_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "image_channels", "score"),
+    [("lung_xray_segmentation", 1, "dice"), ("lesion_dermoscopy_segmentation", 3, "iou")],
+)
+def test_demo_runs_a_bundle_and_tells_the_first_score_of_its_masks(
+    name: str, image_channels: int, score: str, tmp_path: Path, repository: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "demo output"
-    assert demo.main(["--bundle", str(tiny_bundle), "--output", str(output), "--num", "2"]) == 0
+    bundle, output = tiny_bundle(tmp_path / "with space", repository, name), tmp_path / "demo output"
+    (bundle / "models").mkdir()
+    torch.save(tiny_network(image_channels).state_dict(), bundle / "models" / "model.pt")
+    assert demo.main(["--bundle", str(bundle), "--output", str(output), "--num", "2"]) == 0
     with (output / "results" / demo.REPORT).open(newline="") as file:
         rows = list(csv.DictReader(file))
     told = capfd.readouterr().out
+    assert f"{score:>6}  image\n" in told
     scores = []
     for seed, row in enumerate(rows):
         assert Path(row["mask"]).name.startswith(f"sample_{seed}")
@@ -131,6 +114,7 @@ def test_demo_runs_the_bundle_and_tells_the_dice_of_its_masks(
         ):
             a, b = np.array(found) > 0, np.array(true) > 0
         assert b.any()
-        scores.append(2 * (a & b).sum() / (a.sum() + b.sum()))
+        iou = (a & b).sum() / (a | b).sum()
+        scores.append(iou if score == "iou" else 2 * iou / (1 + iou))
         assert f"{scores[-1]:6.3f}  images/sample_{seed}.png\n" in told
     assert f"{np.mean(scores):6.3f}  mean of 2 images\n" in told

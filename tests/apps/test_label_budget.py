@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from monai_semgan.apps import label_budget
 from tests.tiny_bundle import LISTS, tiny_bundle, tiny_data
 
 FEW = {"max_epochs": 1, "steps_per_epoch": 2, "num_workers": 1}
+SCORES = {"dice": {"head": "Dice", "digits": 3}, "hausdorff95_pixel": {"head": "HD95, pixels", "digits": 1}}
 METHODS = ["U-Net", "SemanticGAN, encoder only", "SemanticGAN, refined"]
 
 
@@ -31,6 +33,7 @@ def experiment(tmp_path: Path, repository: Path) -> Path:
         "dataset_dir": str(tmp_path / "data"),
         "output_dir": str(tmp_path / "output"),
         "lists": ["test"],
+        "scores": SCORES,
         "budgets": [{"train_list": "train_2"}],
         "gan": FEW,
         "encoder": FEW,
@@ -80,8 +83,13 @@ def test_the_chain_makes_the_table_and_runs_nothing_twice(
     assert label_budget.main(["--config", str(experiment)]) == 0
     assert files() == made
 
+    # a score that the bundle did not compute
+    change(experiment, scores={"thresholded_iou": {"head": "Jaccard", "digits": 3}})
+    assert label_budget.main(["--config", str(experiment)]) == 1
+    assert "unet_test/summary.json has no ['thresholded_iou']" in capsys.readouterr().err
+
     # what was made with other settings is not passed off as the result of these
-    change(experiment, unet=FEW | {"max_epochs": 2})
+    change(experiment, scores=SCORES, unet=FEW | {"max_epochs": 2})
     assert label_budget.main(["--config", str(experiment)]) == 1
 
 
@@ -111,12 +119,47 @@ def test_a_budget_can_share_the_generator_of_another(experiment: Path, tmp_path:
     assert settings["teacher_ckpt_path"] == tmp_path / "output" / "train_3" / "unet" / "model.pt"
 
 
+def test_a_list_can_be_evaluated_with_a_further_config(experiment: Path, tmp_path: Path) -> None:
+    shift = tmp_path / "configs" / "shift.yaml"
+    shift.write_text("{}")
+    change(experiment, lists=["test", {"name": "shift", "list_key": "test", "config": os.path.relpath(shift)}])
+    config = label_budget.load_config(experiment)
+    stages = {stage.folder.name: stage for stage in label_budget.plan(config)}
+    for name in ("unet", "encoder", "refined"):
+        test, shifted = stages[f"{name}_test"], stages[f"{name}_shift"]
+        assert shifted.config_files == (*test.config_files, str(shift))
+        assert shifted.settings == test.settings
+        assert shifted.row == test.row | {"list": "shift"}
+
+
+def test_the_table_has_the_scores_of_the_experiment(tmp_path: Path) -> None:
+    scores = {"iou": {"head": "Jaccard", "digits": 2}}
+    row = {"labels": 2, "method": "U-Net", "list": "test", "n": 4, "iou": 0.625}
+    label_budget.write_tables([row, row | {"method": "other", "list": "shift", "iou": None}], scores, tmp_path)
+    assert (tmp_path / "table.csv").read_text().split() == [
+        "labels,method,list,n,iou",
+        "2,U-Net,test,4,0.625",
+        "2,other,shift,4,",
+    ]
+    assert (tmp_path / "table.md").read_text().splitlines() == [
+        "| labels | method | `test` (n = 4) Jaccard | `shift` (n = 4) Jaccard |",
+        "|---:|---|---:|---:|",
+        "| 2 | U-Net | 0.62 | - |",
+        "| 2 | other | - | - |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"budgets": [{"train_list": "train_99"}]}, "no list ['train_99']"),
         ({"lists": ["test", "nowhere"]}, "no list ['nowhere']"),
         ({"budgets": [{"train_list": "train_2", "warm_start": "train_3"}]}, "builds on train_3"),
+        ({"lists": [{"name": "shift", "list_key": "nowhere", "config": __file__}]}, "no list ['nowhere']"),
+        ({"lists": [{"name": "shift", "list_key": "test", "config": "nowhere.yaml"}]}, "nowhere.yaml of shift"),
+        ({"lists": [{"name": "shift", "config": __file__}]}, "has name, list_key and config"),
+        ({"lists": ["test", {"name": "test", "list_key": "test", "config": __file__}]}, "has test twice"),
+        ({"scores": {"jaccard": {"head": "Jaccard", "digits": 3}}}, "scores has ['jaccard']"),
         ({"dataset_dir": "nowhere"}, "set SEMGAN_DATA or give --dataset_dir"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.transforms import Compose, SaveImaged
 from PIL import Image
 
@@ -241,11 +240,6 @@ def test_folder_without_images_and_evaluation_without_datalist(tmp_path: Path, w
         flow.finalize()
 
 
-def test_properties() -> None:
-    assert workflow(INFERENCE).check_properties() == []
-    assert workflow(EVALUATE).check_properties() == []
-
-
 def test_other_configs_take_the_preprocessing_by_macro() -> None:
     parser = ConfigParser(
         {
@@ -283,45 +277,3 @@ def test_monai_label_gets_a_mask_without_channel(tmp_path: Path, weights: Path) 
             item = transform(item)
     assert item["pred"].shape == (40, 60) and item["pred"].dtype == torch.uint8
     assert item["pred"].max() <= 1
-
-
-def test_metadata(repository: Path) -> None:
-    metadata = json.loads(Path("configs/metadata.json").read_text())
-    assert metadata["version"] in metadata["changelog"]
-    required = "schema version monai_version pytorch_version numpy_version required_packages_version task description"
-    assert set(f"{required} authors copyright network_data_format".split()) <= set(metadata)
-    network = ConfigParser.load_config_file("configs/inference.yaml")["network_def"]
-    data = metadata["network_data_format"]
-    assert data["inputs"]["image"]["spatial_shape"] == data["outputs"]["pred"]["spatial_shape"] == [network["size"]] * 2
-    assert data["inputs"]["image"]["num_channels"] == network["image_channels"]
-    assert data["outputs"]["pred"]["num_channels"] == network["label_channels"]
-
-
-def test_metadata_against_the_schema(repository: Path) -> None:
-    schema = Path(os.environ.get("SEMGAN_SCHEMA", repository.parent / "shared" / "schema")).resolve()
-    files = sorted(schema.glob("*.json")) if schema.is_dir() else [schema]
-    if not files or not files[0].is_file():
-        pytest.skip(f"no metadata schema at {schema}: set SEMGAN_SCHEMA to the file or its folder")
-    verify_metadata(meta_file="configs/metadata.json", filepath=files[0])
-
-
-def test_network_takes_and_gives_what_the_metadata_says() -> None:
-    verify_net_in_out(
-        net_id="network_def", meta_file="configs/metadata.json", config_file="configs/inference.yaml", device="cpu"
-    )
-
-
-def test_export_to_torchscript(tmp_path: Path, weights: Path) -> None:
-    ckpt_export(
-        net_id="network_def",
-        filepath=str(tmp_path / "model.ts"),
-        ckpt_file=str(weights),
-        meta_file="configs/metadata.json",
-        config_file="configs/inference.yaml",
-        **tiny(weights),
-    )
-    network = SemanticGAN(**TINY)
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    image = torch.rand(2, 1, 32, 32) * 2 - 1
-    with torch.no_grad():
-        torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(image), network.eval()(image))

@@ -93,3 +93,11 @@ def test_names_are_unique_and_start_with_the_stem(parts: list[tuple[str, str]]) 
     for (stem, _), name in zip(parts, names, strict=True):
         assert name.startswith(stem)
     assert np.all([unique_names(files) == names])
+
+
+@pytest.mark.parametrize(
+    "suffix", ["png", "jpg", "jpeg", "tif", "TIFF", "bmp", "webp", "nii", "nii.gz", "dcm", "dicom"]
+)
+def test_suffixes(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path / f"a.b.{suffix}")
+    assert [item["name"] for item in cohort(tmp_path)] == ["a.b"]

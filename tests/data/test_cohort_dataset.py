@@ -11,7 +11,7 @@ from monai.data import DataLoader
 from monai.data.utils import no_collation
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
-from monai_semgan.data import FAILURE, CohortDataset, RadiographReader, cohort, failure_reason
+from monai_semgan.data import FAILURE, CohortDataset, PlanarImageReader, cohort, failure_reason
 from tests.image_files import gradient, write_png
 
 
@@ -20,14 +20,14 @@ def test_a_bad_item_does_not_stop_the_others(tmp_path: Path, num_workers: int) -
     write_png(tmp_path / "a.png", gradient().astype(np.uint8))
     (tmp_path / "b.png").write_text("junk")
     write_png(tmp_path / "c.png", gradient(20, 50).astype(np.uint8))
-    load = Compose([LoadImaged("image", reader=RadiographReader()), EnsureChannelFirstd("image")])
+    load = Compose([LoadImaged("image", reader=PlanarImageReader()), EnsureChannelFirstd("image")])
     dataset = CohortDataset(cohort(tmp_path), load)
     loader = DataLoader(dataset, batch_size=3, num_workers=num_workers, collate_fn=no_collation)
     (batch,) = list(loader)
     assert [FAILURE in item for item in batch] == [False, True, False]
     assert batch[2]["image"].shape == (1, 50, 20)
     assert batch[1]["file"] == "b.png"
-    assert batch[1][FAILURE].startswith("b.png is damaged or not a PNG or JPEG file")
+    assert batch[1][FAILURE].startswith("b.png is damaged or not a PNG, JPEG, TIFF")
 
 
 def test_reason_is_one_line_without_wrappers() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,24 @@ from torch import nn, zeros
 from monai_semgan.data import FAILURE
 from monai_semgan.engines import SemanticGANEvaluator
 from monai_semgan.handlers import CohortReport
+from monai_semgan.metrics import SCORES
 
 DICE = {"a": 0.9, "b": 0.7, "c": 0.5}
 
 
-def run(folder: Path, scores: bool) -> tuple[CohortReport, SemanticGANEvaluator]:
+def run(folder: Path, scores: Sequence[str] = ()) -> tuple[CohortReport, SemanticGANEvaluator]:
     """Three images, of which two are of one patient, and one that cannot be read."""
 
     def finish(item: dict[str, Any]) -> dict[str, Any]:
         name = item["name"]
         results = {"pred_file": str(folder / "masks" / f"{name}_mask.png"), "reconstruction_error": 0.125}
         distance = {"hausdorff95_pixel": 2.0, "hausdorff95_mm": float("nan")}
-        return {**item, **results, "scores": {"dice": DICE[name], "iou": 0.5, **distance}}
+        return {**item, **results, "scores": {"dice": DICE[name], "iou": 0.5, "thresholded_iou": 0.0, **distance}}
 
     items = [{"image": zeros(1, 2, 2), "file": f"{name}.png", "name": name} for name in DICE]
     items[0]["patient"] = items[1]["patient"] = "p1"
     items.append({"file": "d.png", "name": "d", FAILURE: 'd.png is damaged, "truncated"'})
-    report = CohortReport(folder, scores=scores)
+    report = CohortReport(folder, scores)
     loader = DataLoader(Dataset(items), batch_size=2, num_workers=0, collate_fn=no_collation)
     engine = SemanticGANEvaluator(
         "cpu", loader, nn.Identity(), postprocessing=finish, record_failures=True, val_handlers=[report]
@@ -50,7 +52,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_a_row_and_a_log_line_for_each_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    report, _ = run(tmp_path / "out", scores=False)
+    report, _ = run(tmp_path / "out")
     rows = table(tmp_path / "out" / "report.csv")
     assert list(rows[0]) == ["file", "status", "message", "mask", "overlay", "reconstruction_error"]
     assert [(row["file"], row["status"]) for row in rows] == [(f"{n}.png", "ok") for n in "abc"] + [("d.png", "failed")]
@@ -65,7 +67,7 @@ def test_a_row_and_a_log_line_for_each_image(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_scores_by_patient_and_their_summary(tmp_path: Path) -> None:
-    _, engine = run(tmp_path, scores=True)
+    _, engine = run(tmp_path, list(SCORES))
     rows = table(tmp_path / "report.csv")
     assert [row["dice"] for row in rows] == ["0.9", "0.7", "0.5", ""]
     assert [row["patient"] for row in rows] == ["p1", "p1", "c", "d"]
@@ -80,11 +82,28 @@ def test_scores_by_patient_and_their_summary(tmp_path: Path) -> None:
     assert summary["hausdorff95_mm"] == {"n": 0, **dict.fromkeys(["mean", "std", "median", "min", "max"])}
     assert (summary["images"], summary["failed"], summary["patients"]) == (4, 1, 2)
     assert {row["score"]: row["mean"] for row in table(tmp_path / "summary.csv")}["dice"] == "0.65"
-    assert engine.state.metrics == pytest.approx({"dice": 0.65, "iou": 0.5, "hausdorff95_pixel": 2.0})
+    assert engine.state.metrics == pytest.approx(
+        {"dice": 0.65, "iou": 0.5, "thresholded_iou": 0, "hausdorff95_pixel": 2}
+    )
+
+
+def test_the_listed_scores_are_the_columns_and_the_first_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    scores = ["thresholded_iou", "dice"]
+    _, engine = run(tmp_path, scores)
+    rows = table(tmp_path / "report.csv")
+    assert list(rows[0])[-3:] == ["patient", *scores]
+    assert [row["score"] for row in table(tmp_path / "summary.csv")] == scores
+    assert list(engine.state.metrics) == scores
+    assert "a.png: ok, thresholded_iou 0.0, reconstruction_error 0.125, " in caplog.text
+    with pytest.raises(ValueError, match=r"scores has \['jaccard'\], known are .*'iou'"):
+        CohortReport(tmp_path, ["iou", "jaccard"])
 
 
 def test_exit_code(tmp_path: Path) -> None:
-    report, _ = run(tmp_path, scores=False)
+    report, _ = run(tmp_path)
     with pytest.raises(SystemExit, match=r"1 of 4 images failed: see the messages in .*report\.csv"):
         report.exit_on_failure()
     report.rows = report.rows[:3]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from monai.inferers import SimpleInferer
 from monai.transforms import Compose, Invertd, Resized
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.models import squeezenet1_1
 
 from monai_semgan.inferers import WPlusInferer, WPlusResult
 from monai_semgan.losses.perceptual import PerceptualDistance
@@ -302,12 +304,17 @@ def test_same_call_same_result(network: SemanticGAN, images: Tensor) -> None:
     assert torch.equal(images, before)
 
 
-def test_rgb_images_are_not_changed() -> None:
-    network = make_network(channels=3)
+@pytest.mark.parametrize("perceptual", ["encoder", "none", "lpips"])
+def test_rgb_images_are_not_changed(perceptual: str, tmp_path: Path) -> None:
+    # MONAI's perceptual loss rescales RGB images in place
+    network = make_network(size=32, channels=3)
     images, _ = network.generator.sample(2)
     before = images.clone()
-    result = refine(images, network, steps=4)
-    assert torch.equal(images, before) and result.reconstruction.shape == (2, 3, 16, 16)
+    torch.save(squeezenet1_1(weights=None).state_dict(), tmp_path / "squeeze.pth")
+    distance = PerceptualDistance(perceptual, net="squeeze", weights_path=tmp_path / "squeeze.pth")
+    for inputs in (images, MetaTensor(images)):
+        result = refine(inputs, network, steps=4, perceptual=distance, regulariser_weight=1.0)
+        assert torch.equal(images, before) and result.reconstruction.shape == (2, 3, 32, 32)
 
 
 def test_bf16_autocast_returns_fp32(network: SemanticGAN, images: Tensor) -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, gaussian_filter
 from torch import Tensor
 
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
 GEOMETRY = {"scale": 0.3, "stretch": 0.2, "shift": 0.2, "rotate": 20}
-RANGES = GEOMETRY | {"brightness": 0.4, "contrast": 0.5, "shading": 0.2, "noise": 0.1}
+RANGES = GEOMETRY | {"colour": 0.4, "brightness": 0.4, "contrast": 0.5, "shading": 0.2, "blur": 1.5, "noise": 0.1}
 
 
 def image_and_label(batch: int = 4) -> tuple[Tensor, Tensor]:
@@ -146,6 +146,34 @@ def test_quarter_turn_is_exact() -> None:
     image, _ = image_and_label(2)
     turned, _ = forced(DifferentiableAugmentation(rotate=90), [0.0, math.pi / 2, 0.0, 0.0, 0.0])(image)
     assert any((turned - torch.rot90(image, k, (2, 3))).abs().max() < 1e-4 for k in (1, 3))
+
+
+def test_flip_mirrors_half_of_the_images_with_their_labels() -> None:
+    image, label = image_and_label(200)
+    moved, moved_label = DifferentiableAugmentation(flip=True)(image, label)
+    mirrored = (moved - image.flip(3)).abs().flatten(1).amax(1) < 1e-5
+    assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.12)
+    for before, after in ((image, moved), (label, moved_label)):
+        torch.testing.assert_close(after, torch.where(mirrored[:, None, None, None], before.flip(3), before))
+
+
+def test_colour_is_a_gain_of_each_channel() -> None:
+    image = torch.rand(100, 3, 8, 8) * 2 - 1
+    changed, _ = DifferentiableAugmentation(colour=0.5)(image)
+    gain = (changed + 1) / (image + 1)
+    assert gain.flatten(2).std(2).max() < 1e-3
+    assert gain.min() > 1 / 1.5 - 1e-3 and 1.4 < gain.max() < 1.5 + 1e-3
+    assert (gain.amax(1) - gain.amin(1)).flatten(1).amax(1).min() > 0
+
+
+def test_blur_against_scipy() -> None:
+    image = torch.rand(2, 3, 16, 16, dtype=torch.float64) * 2 - 1
+    blurred, _ = forced(DifferentiableAugmentation(blur=2.0), [1.2])(image)
+    # the kernel reaches to 5 pixels: 5 / 1.2 standard deviations
+    expected = gaussian_filter(image.numpy(), sigma=(0, 0, 1.2, 1.2), mode="nearest", truncate=5 / 1.2)
+    np.testing.assert_allclose(blurred.numpy(), expected, atol=1e-6)
+    unchanged, _ = forced(DifferentiableAugmentation(blur=2.0), [0.0])(image)
+    torch.testing.assert_close(unchanged, image)
 
 
 def test_brightness_and_contrast_stay_in_their_ranges() -> None:

@@ -11,16 +11,16 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
-from PIL import Image
+from PIL import ExifTags, Image
 
-from monai_semgan.data import RadiographReader
+from monai_semgan.data import PlanarImageReader
 from monai_semgan.transforms import SaveMaskd
-from tests.image_files import gradient, oblique_affine, write_dicom, write_nifti, write_png
+from tests.image_files import colours, gradient, oblique_affine, write_dicom, write_nifti, write_png
 
 
 def mask_for(path: Path) -> MetaTensor:
     """The upper-left pixel of the file, and the first of its third row."""
-    image = LoadImage(reader=RadiographReader(), ensure_channel_first=True)(path)
+    image = LoadImage(reader=PlanarImageReader(), ensure_channel_first=True)(path)
     mask = torch.zeros(1, *image.shape[1:])
     mask[0, 0, 0] = mask[0, 0, 2] = 1
     return MetaTensor(mask, meta=image.meta)
@@ -33,6 +33,16 @@ def test_picture_gets_png_of_its_size(tmp_path: Path) -> None:
     written = np.asarray(Image.open(item["pred_file"]))
     assert written.dtype == np.uint8 and written.shape == (40, 30)
     assert written[0, 0] == written[2, 0] == 255 and written.sum() == 510
+
+
+def test_mask_of_a_turned_photograph_is_upright(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    Image.fromarray(colours()).save(tmp_path / "a.jpg", exif=tags)
+    item = SaveMaskd("pred", tmp_path / "out")({"pred": mask_for(tmp_path / "a.jpg"), "name": "a"})
+    written = np.asarray(Image.open(item["pred_file"]))
+    # stored with 40 rows of 30 pixels, shown with 30 rows of 40
+    assert written.shape == (30, 40) and written[0, 0] == written[2, 0] == 255
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 1), (30, 1, 40)])

@@ -12,10 +12,10 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImage
 from PIL import Image
 
-from monai_semgan.data import RadiographReader
+from monai_semgan.data import PlanarImageReader
 from monai_semgan.transforms import SaveOverlayd
 from monai_semgan.transforms.save_overlay import LABEL_COLOUR, MASK_COLOUR
-from tests.image_files import gradient, write_png
+from tests.image_files import colours, gradient, write_png
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from tests.image_files import gradient, write_png
 )
 def test_tiles_lie_side_by_side(tmp_path: Path, rows: int, columns: int, size: tuple[int, int]) -> None:
     path = write_png(tmp_path / "a.png", gradient(rows, columns).astype(np.uint8))
-    image = LoadImage(reader=RadiographReader(), ensure_channel_first=True)(path)
+    image = LoadImage(reader=PlanarImageReader(), ensure_channel_first=True)(path)
     mask = torch.zeros(image.shape[1:])
     mask[: columns // 2, : rows // 2] = 1  # the upper left of the picture; without channel, as at the end of the chain
     label = torch.zeros(image.shape)
@@ -34,7 +34,7 @@ def test_tiles_lie_side_by_side(tmp_path: Path, rows: int, columns: int, size: t
         "reconstruction": torch.ones(1, 32, 32),
         "name": "sub/a",
     }
-    file = SaveOverlayd("pred", tmp_path / "out", RadiographReader())(item)["overlay_file"]
+    file = SaveOverlayd("pred", tmp_path / "out", PlanarImageReader())(item)["overlay_file"]
     assert file == str(tmp_path / "out" / "sub" / "a_overlay.png")
     sheet = np.asarray(Image.open(file))
     height, width = size
@@ -56,7 +56,21 @@ def test_tiles_lie_side_by_side(tmp_path: Path, rows: int, columns: int, size: t
 
 def test_two_tiles_without_reconstruction(tmp_path: Path) -> None:
     path = write_png(tmp_path / "a.png", gradient(40, 40).astype(np.uint8))
-    image = LoadImage(reader=RadiographReader(), ensure_channel_first=True)(path)
+    image = LoadImage(reader=PlanarImageReader(), ensure_channel_first=True)(path)
     item = {"pred": MetaTensor(torch.zeros(image.shape), meta=image.meta), "name": "a"}
-    file = SaveOverlayd("pred", tmp_path, RadiographReader())(item)["overlay_file"]
+    file = SaveOverlayd("pred", tmp_path, PlanarImageReader())(item)["overlay_file"]
     assert Image.open(file).size == (512, 256)
+
+
+def test_colours_of_image_and_reconstruction(tmp_path: Path) -> None:
+    photograph = colours(400, 300)
+    path = write_png(tmp_path / "a.png", photograph)
+    image = LoadImage(reader=PlanarImageReader(), ensure_channel_first=True)(path)
+    reconstruction = torch.tensor([1.0, 0.0, -1.0])[:, None, None].expand(3, 32, 32)
+    item = {"pred": MetaTensor(image[:1] > 1000, meta=image.meta), "name": "a", "reconstruction": reconstruction}
+    file = SaveOverlayd("pred", tmp_path, PlanarImageReader())(item)["overlay_file"]
+    plain, _, drawn = np.split(np.asarray(Image.open(file)), 3, axis=1)
+    # one stretch for all channels, so that hues stay
+    low, high = np.percentile(photograph, [0.5, 99.5])
+    np.testing.assert_allclose(plain, (photograph.clip(low, high) - low) / (high - low) * 255, atol=0.51)
+    assert (drawn == [255, 128, 0]).all()

@@ -27,6 +27,14 @@ def test_millimetres_follow_the_affine(unit: str, expected: float) -> None:
     np.testing.assert_allclose(scores["hausdorff95_mm"], expected, rtol=1e-5)
 
 
+def test_only_the_listed_scores_are_computed() -> None:
+    scored = SegmentationScoresd("pred", scores=["iou", "dice"])
+    scores = scored({"pred": block(4), "label": block(6)[None]})["scores"]
+    assert list(scores.items()) == [("iou", pytest.approx(6 / 10)), ("dice", pytest.approx(6 / 8))]
+    with pytest.raises(ValueError, match="jaccard"):
+        SegmentationScoresd("pred", scores=["jaccard"])
+
+
 def test_channel_may_be_there_and_sizes_must_agree() -> None:
     scored = SegmentationScoresd("pred")
     assert scored({"pred": block(4)[None], "label": block(4)[None]})["scores"]["dice"] == 1

@@ -1,0 +1,119 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What holds for every bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+
+from monai_semgan.networks.nets import SemanticGAN
+
+BUNDLES = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bundles/*/configs/metadata.json"))
+LARGEST_WEIGHTS = 25_000_000
+INFERENCE = "configs/inference.yaml"
+METADATA = "configs/metadata.json"
+TINY = {"size": 32, "latent_dim": 16, "channel_base": 128, "channel_max": 8}
+# all else that two bundles do the same way
+OWN = {"_desc_", "network_def", "preprocessing", "inferer", "displayable_configs"}
+
+
+@pytest.fixture(autouse=True, params=BUNDLES, ids=lambda folder: folder.name)
+def bundle(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle's folder, in which its commands run."""
+    monkeypatch.chdir(request.param)
+    return request.param
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    return ConfigParser.load_config_file(str(path))
+
+
+@pytest.mark.parametrize("name", ["inference", "evaluate"])
+def test_inference_has_the_properties_of_a_bundle(name: str) -> None:
+    files = [INFERENCE] if name == "inference" else [INFERENCE, f"configs/{name}.yaml"]
+    flow = ConfigWorkflow(config_file=files, workflow_type="infer")
+    flow.initialize()
+    assert flow.check_properties() == []
+
+
+@pytest.mark.parametrize("name", ["train_gan", "train_encoder"])
+def test_settings_make_the_augmentations_of_a_training(name: str) -> None:
+    parser = ConfigParser(read(f"configs/{name}.yaml"))
+    parser.parse()
+    assert parser.get_parsed_content("jitter").moves
+    assert parser.get_parsed_content("max_epochs") > 0
+    # what the encoder sees is perturbed where it lies
+    assert name == "train_gan" or not parser.get_parsed_content("augmentation").moves
+
+
+def test_bundles_share_what_is_not_their_own(bundle: Path) -> None:
+    mine, other = read(INFERENCE), read(BUNDLES[0] / INFERENCE)
+    assert mine.keys() == other.keys()
+    assert {key for key in mine if mine[key] != other[key]} <= OWN
+    for name in ("train_gan", "train_encoder", "multi_gpu_train", "evaluate"):
+        assert Path(f"configs/{name}.yaml").resolve() == bundle.parents[1] / "configs" / f"{name}.yaml"
+
+
+def test_metadata_fits_the_network() -> None:
+    metadata = read(METADATA)
+    assert metadata["version"] in metadata["changelog"]
+    network = read(INFERENCE)["network_def"]
+    data = metadata["network_data_format"]
+    image, pred = data["inputs"]["image"], data["outputs"]["pred"]
+    assert image["spatial_shape"] == pred["spatial_shape"] == [network["size"]] * 2
+    assert image["num_channels"] == len(image["channel_def"]) == network["image_channels"]
+    assert pred["num_channels"] == network["label_channels"]
+
+
+def test_metadata_against_the_schema(repository: Path) -> None:
+    schema = Path(os.environ.get("SEMGAN_SCHEMA", repository.parent / "shared" / "schema")).resolve()
+    files = sorted(schema.glob("*.json")) if schema.is_dir() else [schema]
+    if not files or not files[0].is_file():
+        pytest.skip(f"no metadata schema at {schema}: set SEMGAN_SCHEMA to the file or its folder")
+    verify_metadata(meta_file=METADATA, filepath=files[0])
+
+
+def test_network_takes_and_gives_what_the_metadata_says() -> None:
+    verify_net_in_out(net_id="network_def", meta_file=METADATA, config_file=INFERENCE, device="cpu")
+
+
+def test_export_to_torchscript(tmp_path: Path) -> None:
+    channels = read(INFERENCE)["network_def"]["image_channels"]
+    network = SemanticGAN(**TINY, image_channels=channels).eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(tmp_path / "model.pt"),
+        meta_file=METADATA,
+        config_file=INFERENCE,
+        **{f"network_def::{key}": value for key, value in TINY.items()},
+    )
+    image = torch.rand(2, channels, 32, 32) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(image), network(image))
+
+
+def test_shipped_weights_fit_the_network_and_the_size_limit() -> None:
+    weights = Path("models/model.pt")
+    if not weights.is_file():
+        pytest.skip("this bundle ships no weights")
+    assert weights.stat().st_size <= LARGEST_WEIGHTS
+    network = ConfigParser(read(INFERENCE)).get_parsed_content("network_def")
+    network.load_state_dict(torch.load(weights, weights_only=True))
+
+
+def test_reported_results_are_those_of_the_documentation() -> None:
+    """Every number of eval_metrics stands in the bundle's README, rounded as there."""
+    results = json.loads(Path(METADATA).read_text(encoding="utf-8"))["eval_metrics"]
+    text = Path("docs/README.md").read_text(encoding="utf-8")
+    for name, value in results.items():
+        assert f"{value:.3f}" in text, name
