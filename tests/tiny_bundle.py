@@ -38,8 +38,11 @@ def tiny_bundle(folder: Path, repository: Path, name: str = "lung_xray_segmentat
     return bundle
 
 
-def tiny_data(folder: Path) -> Path:
-    """Write pictures of two bright ellipses on noise with their masks, upright ones; returns the datalist."""
+def tiny_data(folder: Path, colour: tuple[float, ...] = ()) -> Path:
+    """Write pictures of two bright ellipses on noise with their masks, upright ones; returns the datalist.
+
+    They are grey, or RGB by a gain for each channel.
+    """
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:24, :20]
@@ -49,6 +52,7 @@ def tiny_data(folder: Path) -> Path:
             height = random.uniform(5, 8)
             mask = sum(((rows - 12) / height) ** 2 + ((columns - x) / 3) ** 2 < 1 for x in (5, 14)) > 0
             image = random.normal(60, 10, mask.shape) + 120 * mask + rows
+            image = image[..., None] * colour if colour else image
             item = {"image": f"{name}_{index}.png", "label": f"{name}_{index}_label.png"}
             Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / item["image"])
             Image.fromarray(mask.astype(np.uint8) * 255).save(folder / item["label"])

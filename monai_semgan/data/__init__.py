@@ -10,5 +10,16 @@ from monai_semgan.data.cohort_dataset import CohortDataset
 from monai_semgan.data.failure import FAILURE, failure_reason
 from monai_semgan.data.planar_image_reader import PlanarImageReader
 from monai_semgan.data.semi_supervised_loader import SemiSupervisedLoader
+from monai_semgan.data.volume_cohort import volume_cohort
+from monai_semgan.data.volume_reader import VolumeReader
 
-__all__ = ["FAILURE", "CohortDataset", "PlanarImageReader", "SemiSupervisedLoader", "cohort", "failure_reason"]
+__all__ = [
+    "CohortDataset",
+    "FAILURE",
+    "PlanarImageReader",
+    "SemiSupervisedLoader",
+    "VolumeReader",
+    "cohort",
+    "failure_reason",
+    "volume_cohort",
+]

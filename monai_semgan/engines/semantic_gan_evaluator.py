@@ -19,7 +19,7 @@ from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from monai_semgan.data.failure import FAILURE, failure_reason
-from monai_semgan.inferers import WPlusInferer, WPlusResult
+from monai_semgan.inferers import SliceWiseInferer, WPlusInferer, WPlusResult
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class SemanticGANEvaluator(SupervisedEvaluator):
         images, _ = self.prepare_batch(batch, self.state.device, self.non_blocking, **self.to_kwargs)[:2]
         reconstruction: Tensor | None = None
         with self.mode(self.network), torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs):
-            if isinstance(self.inferer, WPlusInferer):
+            if isinstance(self.inferer, (WPlusInferer, SliceWiseInferer)):
                 result = self.inferer(images, self.network, return_details=True)
                 assert isinstance(result, WPlusResult)
                 pred, reconstruction = result.logits, result.reconstruction

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from monai_semgan.inferers.slice_wise_inferer import SliceWiseInferer
 from monai_semgan.inferers.wplus_inferer import WPlusInferer, WPlusResult
 
-__all__ = ["WPlusInferer", "WPlusResult"]
+__all__ = ["SliceWiseInferer", "WPlusInferer", "WPlusResult"]

@@ -15,14 +15,14 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
 from monai_semgan.networks.nets import SemanticGAN
+from tests.bundle_runs import TINY
 
 BUNDLES = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bundles/*/configs/metadata.json"))
 LARGEST_WEIGHTS = 25_000_000
 INFERENCE = "configs/inference.yaml"
 METADATA = "configs/metadata.json"
-TINY = {"size": 32, "latent_dim": 16, "channel_base": 128, "channel_max": 8}
 # all else that two bundles do the same way
-OWN = {"_desc_", "network_def", "preprocessing", "inferer", "displayable_configs"}
+OWN = {"_desc_", "network_def", "preprocessing", "inferer", "displayable_configs", "largest_components"}
 
 
 @pytest.fixture(autouse=True, params=BUNDLES, ids=lambda folder: folder.name)
@@ -58,8 +58,8 @@ def test_bundles_share_what_is_not_their_own(bundle: Path) -> None:
     mine, other = read(INFERENCE), read(BUNDLES[0] / INFERENCE)
     assert mine.keys() == other.keys()
     assert {key for key in mine if mine[key] != other[key]} <= OWN
-    for name in ("train_gan", "train_encoder", "multi_gpu_train", "evaluate"):
-        assert Path(f"configs/{name}.yaml").resolve() == bundle.parents[1] / "configs" / f"{name}.yaml"
+    for name in ("train_gan.yaml", "train_encoder.yaml", "multi_gpu_train.yaml", "evaluate.yaml", "logging.conf"):
+        assert Path("configs", name).resolve() == bundle.parents[1] / "configs" / name
 
 
 def test_metadata_fits_the_network() -> None:

@@ -1,0 +1,50 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_semgan.transforms.same_grid import SameGridd
+from tests.volume_files import BACK, FRONT, HEAD, LEFT, affine_of
+
+AFFINE = affine_of(LEFT, BACK, HEAD)
+
+
+def item(shape: tuple[int, ...] = (4, 5, 6), affine: np.ndarray = AFFINE) -> dict:
+    meta = {"spatial_shape": np.array([4, 5, 6]), "original_affine": AFFINE}
+    return {
+        "image": MetaTensor(torch.zeros(1, 8, 8, 6), meta=meta),
+        "label": MetaTensor(torch.zeros(1, *shape), affine),
+    }
+
+
+def test_same_grid_passes_within_rounding() -> None:
+    pair = item(affine=AFFINE + 1e-3)
+    assert SameGridd("label")(pair)["label"] is pair["label"]
+
+
+def moved(row: int, column: int, value: float) -> np.ndarray:
+    affine = AFFINE.copy()
+    affine[row, column] = value
+    return affine
+
+
+@pytest.mark.parametrize(
+    "pair, message",
+    [
+        (item((4, 5, 7)), r"label is on another grid than its image: it has \(4, 5, 7\) voxels, the image \(4, 5, 6\)"),
+        (
+            item(affine=moved(2, 3, 33)),
+            r"its origin is \[12.0, -7.0, 33.0\], the image's \[12.0, -7.0, 31.0\]: resample",
+        ),
+        (item(affine=moved(2, 2, 5)), r"its spacing is \[1.5, 0.7, 5.0\], the image's \[1.5, 0.7, 4.0\]: resample"),
+        (item(affine=affine_of(LEFT, FRONT, HEAD)), r"its direction is .* 1\.0, .*the image's .* -1\.0, "),
+    ],
+)
+def test_other_grids_are_told(pair: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SameGridd("label")(pair)
