@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ class EncoderTrainer(Trainer):
     Images and pairs are rebuilt, :math:`G_x(E(x))`, and the pairs' label maps compared. Samples of the generator come
     with their true label and codes, so they are pairs without end; they carry a weight of their own. The encoder may
     see a perturbed image while the loss asks for the clean one, which prepares it for other scanners.
+
+    A generator that learns too rehearses what the GAN taught it: samples come from a copy that stays as the GAN left
+    it, and are redrawn from their true codes.
 
     ``state.output`` holds the floats ``loss``, ``segmentation``, ``reconstruction``, ``synthetic_segmentation``,
     ``synthetic_codes``, ``taught_segmentation``.
@@ -108,6 +112,8 @@ class EncoderTrainer(Trainer):
         self.loss = loss
         self.ema = ExponentialMovingAverage(self.network, half_life=ema_half_life)
         network.generator.requires_grad_(False)
+        self.rehearses = bool(label_lr or generator_lr)
+        self.gan = copy.deepcopy(network.generator).eval() if self.rehearses else network.generator
         groups = [{"params": list(network.encoder.parameters()), "lr": lr}]
         branches = {name: w for name, w in network.generator.named_parameters() if "to_label." in name}
         synthesis = {name: w for name, w in network.generator.named_parameters() if not name.startswith("mapping.")}
@@ -152,7 +158,10 @@ class EncoderTrainer(Trainer):
 
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16):
             wplus = network.encode(self.augmentation(target)[0])
-            reconstruction, logits = network.decode(wplus)
+            shown = wplus
+            if self.rehearses:
+                shown = torch.cat([wplus[:pairs], codes.to(wplus.dtype), wplus[pairs + samples :]])
+            reconstruction, logits = network.decode(shown)
             terms = self.loss(reconstruction, target, network, logits[:pairs], map_to_label(pair_map))
             synthetic_segmentation = self.loss.segment(logits[pairs : pairs + samples], synthetic_label)
             taught_segmentation = terms.total.new_zeros(())
@@ -199,9 +208,8 @@ class EncoderTrainer(Trainer):
 
     @torch.no_grad()
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw samples of the generator: images, their labels (zeros and ones, or class indices) and W+ codes."""
-        generator = self.network.generator
-        _, codes = draw_codes(generator, self.synthetic_batch_size, self.style_mixing)
+        """Draw samples of the GAN: images, their labels (zeros and ones, or class indices) and W+ codes."""
+        _, codes = draw_codes(self.gan, self.synthetic_batch_size, self.style_mixing)
         with torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            image, logits = generator.synthesis(codes, generator.random_noise(len(codes)))
+            image, logits = self.gan.synthesis(codes, self.gan.random_noise(len(codes)))
         return image.float().clamp(-1.0, 1.0), map_to_label(logits), codes

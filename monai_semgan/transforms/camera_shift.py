@@ -122,7 +122,9 @@ class CameraShift(Transform):
         values = convert_to_numpy(img).astype(np.float32)
         # an image of 0 to 1 would pass for one that is all but black
         if not (values.min() >= 0 and 1 < values.max() <= 255):
-            raise ValueError(f"image spans {values.min():g} to {values.max():g}, 8-bit values of 0 to 255 expected")
+            raise ValueError(
+                f"image spans {values.min():g} to {values.max():g}, 8-bit values of 0 to 255 expected: save 8-bit RGB"
+            )
         file = getattr(img, "meta", {}).get("filename_or_obj")
         if not file:
             raise ValueError("image has no file name to draw its change from: load it by LoadImaged")

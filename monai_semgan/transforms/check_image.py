@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,29 +51,30 @@ class CheckImage(Transform):
         Raises:
             ValueError: when it is empty, not finite, of one value or colour, or of other channels or dimensions.
         """
+        name = Path(getattr(img, "meta", {}).get("filename_or_obj", "image")).name
         if img.ndim != self.spatial_dims + 1:
             raise ValueError(
-                f"image has {img.ndim - 1} spatial dimensions (shape {tuple(img.shape[1:])}), {self.spatial_dims} "
+                f"{name} has {img.ndim - 1} spatial dimensions (shape {tuple(img.shape[1:])}), {self.spatial_dims} "
                 "expected: give one slice or one image a file"
             )
         if img.shape[0] != self.channels:
             raise ValueError(
-                f"image has {channels(img.shape[0])}, {channels(self.channels)} expected: convert it, or use another "
+                f"{name} has {channels(img.shape[0])}, {channels(self.channels)} expected: convert it, or use another "
                 "bundle"
             )
         if img.numel() == 0:
-            raise ValueError(f"image is empty (shape {tuple(img.shape)}): export it again")
+            raise ValueError(f"{name} is empty (shape {tuple(img.shape)}): export it again")
         values = convert_to_numpy(img)
         bad = int(values.size - np.isfinite(values).sum())
         if bad:
-            raise ValueError(f"{bad} of {values.size} values are NaN or infinite: export the image again")
+            raise ValueError(f"{name} has {bad} of {values.size} values that are NaN or infinite: export it again")
         # each channel by itself: a picture of one colour is constant too
         values = values.reshape(self.channels, -1)
         low, high = np.percentile(values, [self.lower, self.upper], axis=1)
         if (low == high).all():
             extent = "all" if (values == values[:, :1]).all() else f"at least {self.upper - self.lower:g} % of the"
             colour = ", ".join(f"{value:g}" for value in low)
-            raise ValueError(f"image is constant, {extent} values are {colour}: export it again")
+            raise ValueError(f"{name} is constant, {extent} values are {colour}: export it again")
         return img
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ class SameGridd(MapTransform):
         for key in self.key_iterator(d):
             differences = grid_differences(d[key], meta, self.tolerance)
             if differences:
-                raise ValueError(f"{key} is on another grid than its image: {', '.join(differences)}: resample it")
+                name = Path(d[key].meta.get("filename_or_obj", key)).name
+                raise ValueError(f"{name} is on another grid than its image: {', '.join(differences)}: resample it")
         return d
 
 
@@ -54,7 +56,10 @@ def grid_differences(label: MetaTensor, meta: Mapping[str, Any], tolerance: floa
     """
     shape, other = tuple(label.shape[1:]), tuple(int(n) for n in meta["spatial_shape"])
     if shape != other:
-        return [f"it has {shape} voxels, the image {other}"]
+        return [f"it is of shape {shape}, the image of {other}"]
+    # a picture may be the label of a single image that knows where it lies
+    if len(shape) == 2:
+        return []
     affine, image_affine = np.asarray(label.affine, np.float64), np.asarray(meta["original_affine"], np.float64)
     corners = np.array([*np.ndindex(2, 2, 2)]).T * (np.array([shape]).T - 1)
     apart = (affine - image_affine) @ np.vstack([corners, np.ones(8)])

@@ -12,9 +12,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from monai.config import KeysCollection, PathLike
-from monai.data import MetaTensor, PILWriter
+from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 from monai.utils import convert_to_tensor
+from PIL import Image
 
 from monai_semgan.data.formats import PICTURE
 
@@ -76,9 +77,7 @@ def write_mask(mask: MetaTensor, path: Path) -> Path:
     # names may hold dots, so the suffix is appended, not replaced
     if meta.get("file_format") == PICTURE:
         file = path.with_name(path.name + ".png")
-        picture = PILWriter(output_dtype=np.uint8, scale=255)
-        picture.set_data_array(array, channel_dim=0)
-        picture.write(file)
+        Image.fromarray(array[0].T * np.uint8(255)).save(file)
         return file
     file = path.with_name(path.name + ".nii.gz")
     affine = np.asarray(meta.get("file_affine", meta["original_affine"]))

@@ -53,7 +53,9 @@ class ShadesOfGrey(Transform):
         img = img if img.is_floating_point() else img.float()
         values = convert_to_tensor(img, track_meta=False).flatten(1).double()
         if values.min() < 0:
-            raise ValueError(f"lowest value is {values.min():g}, the light is estimated from values of 0 or more")
+            raise ValueError(
+                f"lowest value is {values.min():g}, the light is estimated from values of 0 or more: give a photograph"
+            )
         if not values.any():
             return img
         # relative to the brightest value, so that no power overflows; n cancels

@@ -81,6 +81,27 @@ def test_generator_lr_moves_all_but_the_mapping_and_the_label_branches() -> None
     assert {name for name in before if "to_label." in name or name.startswith("mapping.")} == still
 
 
+@pytest.mark.parametrize("rates", [{}, {"label_lr": 1e-3}, {"generator_lr": 1e-3}])
+def test_a_generator_that_learns_rehearses_what_the_gan_left(
+    rates: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It redraws samples of the GAN, which stays, from their codes; one that is frozen from the encoder's."""
+    trainer = tiny_encoder_trainer(**rates)
+    gan = weights(trainer.network.generator)
+    drawn: list[Tensor] = []
+    decoded: list[Tensor] = []
+    draw, decode = trainer.draw, trainer.network.decode
+    monkeypatch.setattr(trainer, "draw", lambda: (sample := draw(), drawn.append(sample[2]))[0])
+    monkeypatch.setattr(trainer.network, "decode", lambda codes: (decoded.append(codes.detach()), decode(codes))[1])
+    trainer.run()
+    for codes, shown in zip(drawn, decoded, strict=True):
+        assert shown.shape[0] == 2 + 2 + 3
+        assert torch.equal(shown[2:4], codes) == bool(rates)
+        assert not torch.equal(shown[:2], codes)
+    assert all(torch.equal(weight, gan[name]) for name, weight in trainer.gan.named_parameters())
+    assert any(not torch.equal(w, gan[name]) for name, w in trainer.network.generator.named_parameters()) == bool(rates)
+
+
 def test_it_learns_the_samples_of_its_generator() -> None:
     trainer = tiny_encoder_trainer(max_epochs=1, steps=60, lr=1e-2, synthetic_batch_size=16)
     losses: list[float] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from monai_semgan.transforms import CheckImage, CheckImaged
 
@@ -26,8 +27,8 @@ def with_value(value: float) -> torch.Tensor:
     [
         (torch.zeros(1, 4, 4), r"image is constant, all values are 0"),
         (nearly_constant(), r"image is constant, at least 99 % of the values are 7"),
-        (with_value(float("nan")), "1 of 16 values are NaN or infinite"),
-        (with_value(float("inf")), "1 of 16 values are NaN or infinite"),
+        (with_value(float("nan")), "image has 1 of 16 values that are NaN or infinite"),
+        (with_value(float("inf")), "image has 1 of 16 values that are NaN or infinite"),
         (torch.rand(3, 4, 4), r"image has 3 channels \(RGB\), 1 channel \(grey\) expected"),
         (torch.rand(1, 4, 4, 4), r"image has 3 spatial dimensions \(shape \(4, 4, 4\)\), 2 expected"),
         (torch.zeros(1, 0, 4), r"image is empty \(shape \(1, 0, 4\)\)"),
@@ -68,3 +69,9 @@ def test_colour_image_with_one_channel_that_varies_passes() -> None:
 def test_bad_settings(settings: dict) -> None:
     with pytest.raises(ValueError, match="have to be|no range"):
         CheckImage(**settings)
+
+
+def test_file_is_named() -> None:
+    image = MetaTensor(torch.zeros(1, 4, 4), meta={"filename_or_obj": "folder/a.png"})
+    with pytest.raises(ValueError, match=r"^a\.png is constant"):
+        CheckImage()(image)

@@ -36,7 +36,10 @@ def moved(row: int, column: int, value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     "pair, message",
     [
-        (item((4, 5, 7)), r"label is on another grid than its image: it has \(4, 5, 7\) voxels, the image \(4, 5, 6\)"),
+        (
+            item((4, 5, 7)),
+            r"label is on another grid than its image: it is of shape \(4, 5, 7\), the image of \(4, 5, 6\)",
+        ),
         (
             item(affine=moved(2, 3, 33)),
             r"its origin is \[12.0, -7.0, 33.0\], the image's \[12.0, -7.0, 31.0\]: resample",
@@ -48,3 +51,11 @@ def moved(row: int, column: int, value: float) -> np.ndarray:
 def test_other_grids_are_told(pair: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SameGridd("label")(pair)
+
+
+def test_pictures_are_compared_by_their_shape_and_named() -> None:
+    image = MetaTensor(torch.zeros(1, 8, 8), meta={"spatial_shape": np.array([4, 5]), "original_affine": np.eye(4)})
+    label = MetaTensor(torch.zeros(1, 4, 5), meta={"filename_or_obj": "folder/b.png"}, affine=2 * np.eye(4))
+    assert SameGridd("label")({"image": image, "label": label})["label"] is label
+    with pytest.raises(ValueError, match=r"^b.png is on another grid .* of shape \(5, 4\), the image of \(4, 5\)"):
+        SameGridd("label")({"image": image, "label": label.transpose(1, 2)})

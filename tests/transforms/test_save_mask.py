@@ -76,3 +76,11 @@ def test_mask_of_another_grid_is_refused(tmp_path: Path) -> None:
     mask = mask_for(write_png(tmp_path / "a.png", gradient().astype(np.uint8)))[:, :10]
     with pytest.raises(ValueError, match=r"mask of \(10, 40\) is not on its image's grid of \(30, 40\)"):
         SaveMaskd("pred", tmp_path)({"pred": mask, "name": "a"})
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
+def test_picture_one_pixel_high_or_wide(tmp_path: Path, shape: tuple[int, int]) -> None:
+    path = write_png(tmp_path / "a.png", np.arange(7, dtype=np.uint8).reshape(shape))
+    image = LoadImage(reader=PlanarImageReader(), ensure_channel_first=True)(path)
+    item = SaveMaskd("pred", tmp_path)({"pred": MetaTensor((image > 3).float(), meta=image.meta), "name": "a"})
+    np.testing.assert_array_equal(np.asarray(Image.open(item["pred_file"])), 255 * (np.arange(7) > 3).reshape(shape))
