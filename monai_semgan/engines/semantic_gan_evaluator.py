@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from monai.data import decollate_batch
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
@@ -66,6 +67,19 @@ class SemanticGANEvaluator(SupervisedEvaluator):
             decollate=False,
             **kwargs,
         )
+
+    def run(self, global_epoch: int = 1) -> None:
+        """Run the evaluation.
+
+        Args:
+            global_epoch: epoch of the training that it belongs to, 1 without one.
+        """
+        if len(self.data_loader) == 0:
+            # ignite refuses to iterate over nothing; handlers still begin and complete their files
+            self.fire_event(Events.STARTED)
+            self.fire_event(Events.COMPLETED)
+            return
+        super().run(global_epoch)
 
     def _iteration(self, engine: SemanticGANEvaluator, batchdata: Any) -> list[dict[str, Any]]:  # type: ignore[override]
         items = batchdata if isinstance(batchdata, list) else decollate_batch(batchdata)

@@ -21,6 +21,14 @@ BUNDLES = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bun
 LARGEST_WEIGHTS = 25_000_000
 INFERENCE = "configs/inference.yaml"
 METADATA = "configs/metadata.json"
+SHARED = (
+    "evaluate.yaml",
+    "logging.conf",
+    "multi_gpu_inference.yaml",
+    "multi_gpu_train.yaml",
+    "train_encoder.yaml",
+    "train_gan.yaml",
+)
 # all else that two bundles do the same way
 OWN = {"_desc_", "network_def", "preprocessing", "inferer", "displayable_configs", "largest_components"}
 
@@ -58,7 +66,7 @@ def test_bundles_share_what_is_not_their_own(bundle: Path) -> None:
     mine, other = read(INFERENCE), read(BUNDLES[0] / INFERENCE)
     assert mine.keys() == other.keys()
     assert {key for key in mine if mine[key] != other[key]} <= OWN
-    for name in ("train_gan.yaml", "train_encoder.yaml", "multi_gpu_train.yaml", "evaluate.yaml", "logging.conf"):
+    for name in SHARED:
         assert Path("configs", name).resolve() == bundle.parents[1] / "configs" / name
 
 
