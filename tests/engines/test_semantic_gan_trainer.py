@@ -195,6 +195,7 @@ def test_one_batch_of_real_and_drawn_images_gives_the_gradients_of_two() -> None
     trainer = tiny_trainer()
     # in training a pass moves the spectral norm's vectors
     trainer.joint_discriminator.eval()
+    trainer.augmentation = trainer.pair_augmentation = DifferentiableAugmentation()
     real, pair_image, pair_label = real_batch(trainer)
     fake, fake_label = (x.detach() for x in trainer.draw(4))
     image, joint = (copy.deepcopy(d) for d in (trainer.image_discriminator, trainer.joint_discriminator))
