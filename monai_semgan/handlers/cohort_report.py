@@ -18,7 +18,7 @@ from ignite.engine import Engine, Events
 from monai.config import PathLike
 
 from monai_semgan.data.failure import FAILURE
-from monai_semgan.metrics import known_scores
+from monai_semgan.metrics import REPORTED_SCORES, known_scores
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class CohortReport:
 
     Args:
         output_dir: folder for the files.
-        scores: names of scores, of those that :class:`monai_semgan.transforms.SegmentationScoresd` gives to the items
-            as "scores"; none by default.
+        scores: names of scores, of those that :class:`monai_semgan.transforms.SegmentationScoresd` or
+            :class:`monai_semgan.transforms.VolumeScoresd` gives to the items as "scores"; none by default.
 
     Raises:
         ValueError: when a score is unknown.
@@ -45,7 +45,7 @@ class CohortReport:
 
     def __init__(self, output_dir: PathLike, scores: Iterable[str] = ()) -> None:
         self.output_dir = Path(output_dir)
-        self.scores = known_scores(scores)
+        self.scores = known_scores(scores, REPORTED_SCORES)
         self.columns = (*COLUMNS, "patient", *self.scores) if self.scores else COLUMNS
         self.rows: list[dict[str, Any]] = []
         self.total = 0
