@@ -128,7 +128,8 @@ class SemanticGANEvaluator(SupervisedEvaluator):
         images, _ = self.prepare_batch(batch, self.state.device, self.non_blocking, **self.to_kwargs)[:2]
         reconstruction: Tensor | None = None
         with self.mode(self.network), torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs):
-            if isinstance(self.inferer, (WPlusInferer, SliceWiseInferer)):
+            inner = self.inferer.inferer if isinstance(self.inferer, SliceWiseInferer) else self.inferer
+            if isinstance(inner, WPlusInferer):
                 result = self.inferer(images, self.network, return_details=True)
                 assert isinstance(result, WPlusResult)
                 pred, reconstruction = result.logits, result.reconstruction

@@ -20,7 +20,7 @@ from ignite.engine import Engine, Events
 from monai.config import PathLike
 
 from monai_semgan.data.failure import FAILURE
-from monai_semgan.metrics import known_scores
+from monai_semgan.metrics import REPORTED_SCORES, known_scores
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class CohortReport:
 
     Args:
         output_dir: folder for the files.
-        scores: names of scores, of those that :class:`monai_semgan.transforms.SegmentationScoresd` gives to the items
-            as "scores"; none by default.
+        scores: names of scores, of those that :class:`monai_semgan.transforms.SegmentationScoresd` or
+            :class:`monai_semgan.transforms.VolumeScoresd` gives to the items as "scores"; none by default.
         resume: go on with the report of an interrupted run; otherwise its files are replaced.
         rank: number of this process.
         world_size: number of processes; with several, ``torch.distributed`` has to join them before the run.
@@ -68,7 +68,7 @@ class CohortReport:
         self.resume = resume
         self.rank = rank
         self.world_size = world_size
-        self.scores = known_scores(scores)
+        self.scores = known_scores(scores, REPORTED_SCORES)
         self.columns = (*COLUMNS, "patient", *self.scores) if self.scores else COLUMNS
         self.rows: list[dict[str, Any]] = []
         self.total = 0
