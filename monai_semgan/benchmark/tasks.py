@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 import torchvision
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from monai_semgan.benchmark.machine import peak_memory_mb, seconds
 from monai_semgan.benchmark.presets import PRESETS, Preset
@@ -26,11 +27,26 @@ from monai_semgan.losses import PerceptualDistance
 FEW_STEPS, MANY_STEPS = 2, 6
 
 
+class OperationCounter(TorchDispatchMode):
+    """Count what torch's ``FlopCounterMode`` counts, whose module hooks break on penalties and frozen networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
 def operations(call: Callable[[], Any]) -> int:
     """Floating-point operations of all convolutions and matrix products in a call, forwards and backwards."""
-    with FlopCounterMode(display=False) as counter:
+    with OperationCounter() as counter:
         call()
-    return counter.get_total_flops()
+    return counter.total
 
 
 def generate(preset: Preset, size: int, batch: int, amp: bool, device: torch.device, repeats: int) -> dict[str, float]:

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,9 +34,11 @@ def bundle(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository / "bundles" / "lung_xray_segmentation")
 
 
-def run(tmp_path: Path, files: list[str], processes: int = 2, **more: str) -> subprocess.CompletedProcess[str]:
+def run(
+    tmp_path: Path, network: dict[str, Any], files: list[str], processes: int = 2, **more: str
+) -> subprocess.CompletedProcess[str]:
     options = {
-        **tiny(tmp_path / "model.pt"),
+        **network,
         "datalist": tmp_path / "datalist.json",
         "output_dir": tmp_path / "out",
         "batch_size": 1,
@@ -54,8 +57,9 @@ def test_what_a_killed_process_left_is_done_by_the_same_command(tmp_path: Path, 
     items = [{"image": name, "label": f"label_{name}"} for name in NAMES]
     (tmp_path / "datalist.json").write_text(json.dumps({"test": items}))
     (tmp_path / "kill.yaml").write_text(KILL)
+    network = tiny(tmp_path / "model.pt")
 
-    assert run(tmp_path, [*FILES, str(tmp_path / "kill.yaml")]).returncode != 0
+    assert run(tmp_path, network, [*FILES, str(tmp_path / "kill.yaml")]).returncode != 0
     out = tmp_path / "out"
     # the second process has b, d and f, and dies at d
     assert set(rows(out / "report.1.csv")) == {"b.png"}
@@ -63,7 +67,7 @@ def test_what_a_killed_process_left_is_done_by_the_same_command(tmp_path: Path, 
     done = {name for part in out.glob("report.*.csv") for name in rows(part)}
     written = {name: (out / "masks" / f"{Path(name).stem}_mask.png").stat().st_mtime_ns for name in done}
 
-    finished = run(tmp_path, FILES, processes=3, resume="true")
+    finished = run(tmp_path, network, FILES, processes=3, resume="true")
     assert finished.returncode == 0, finished.stderr[-3000:]
     report = rows(out / "report.csv")
     assert list(report) == NAMES and {row["status"] for row in report.values()} == {"ok"}
@@ -71,7 +75,7 @@ def test_what_a_killed_process_left_is_done_by_the_same_command(tmp_path: Path, 
     for name, time in written.items():
         assert (out / report[name]["mask"]).stat().st_mtime_ns == time
 
-    alone = run(tmp_path, EVALUATE, processes=1, output_dir=str(tmp_path / "alone"))
+    alone = run(tmp_path, network, EVALUATE, processes=1, output_dir=str(tmp_path / "alone"))
     assert alone.returncode == 0, alone.stderr[-3000:]
     assert rows(tmp_path / "alone" / "report.csv") == report
     assert (tmp_path / "alone" / "summary.json").read_text() == (out / "summary.json").read_text()
