@@ -16,6 +16,7 @@ from PIL import Image
 
 from monai_semgan.apps import label_budget
 from monai_semgan.data import VolumeReader
+from monai_semgan.inferers import WPlusInferer
 from monai_semgan.metrics import VOLUME_SCORES
 from tests.bundle_runs import EVALUATE, INFERENCE, overlap, rows, run_command, workflow
 from tests.tiny_bundle import tiny_bundle
@@ -186,6 +187,15 @@ def test_pieces_are_dropped_on_request(tmp_path: Path) -> None:
         evaluate(folder, EVALUATE, **data, **bright, largest_components=pieces)
         scores.append(float(rows(folder / "report.csv")["plain.nii.gz"]["false_positive_voxels"]))
     assert scores[0] > 0 and scores[1] == 0
+
+
+def test_settings_of_the_refinement_are_off_and_reach_the_inferer() -> None:
+    names = {"neighbour_rounds": 2, "smoothness": 0.5, "inferer::curve_knots": 5}
+    off = workflow(INFERENCE, logging_file=False, device="cpu").parser.get_parsed_content("inferer")
+    assert not off.relates_slices and isinstance(off.inferer, WPlusInferer)
+    settings = {f"inferer::{name}": value for name, value in names.items()}
+    on = workflow(INFERENCE, logging_file=False, device="cpu", **settings).parser.get_parsed_content("inferer")
+    assert (on.neighbour_rounds, on.smoothness, on.inferer.curve_knots) == (2, 0.5, 5)
 
 
 def test_without_weights_the_message_says_what_to_do(tmp_path: Path) -> None:
