@@ -22,7 +22,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from torch import Tensor
 
-from monai_semgan.metrics import SCORES
+from monai_semgan.metrics import REPORTED_SCORES
 from monai_semgan.networks.nets import SemanticGAN, SemanticGenerator
 
 CONFIGS = ("configs/inference.yaml", "configs/evaluate.yaml")
@@ -119,7 +119,7 @@ def summary(output: Path) -> str:
     """Tell from a run's ``report.csv`` what was written where: a line per image with its first score, and the mean."""
     with (output / REPORT).open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        score = next(name for name in reader.fieldnames or () if name in SCORES)
+        score = next(name for name in reader.fieldnames or () if name in REPORTED_SCORES)
         rows = list(reader)
     # an image that failed has no score
     scores = [float(row[score]) for row in rows if row[score]]

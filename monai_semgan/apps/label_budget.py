@@ -23,7 +23,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_semgan.metrics import known_scores
+from monai_semgan.metrics import REPORTED_SCORES, known_scores
 
 COLUMNS = ("labels", "method", "list", "n")
 SETTINGS = ("gan", "encoder", "unet", "evaluate")
@@ -259,7 +259,7 @@ def load_config(path: Path, dataset_dir: str | None = None, output_dir: str | No
             hint = ": set SEMGAN_DATA or give --dataset_dir" if name in ("dataset_dir", "datalist") else ""
             raise FileNotFoundError(f"{name} {config[name]} does not exist{hint}")
     config |= {name: parser.get_parsed_content(name) for name in ("scores", "budgets", *SETTINGS)}
-    known_scores(config["scores"])
+    known_scores(config["scores"], REPORTED_SCORES)
     return config | {"lists": read_lists(parser.get_parsed_content("lists"))}
 
 

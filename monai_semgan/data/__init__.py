@@ -10,6 +10,7 @@ from monai_semgan.data.cohort_dataset import CohortDataset
 from monai_semgan.data.failure import FAILURE, failure_reason
 from monai_semgan.data.planar_image_reader import PlanarImageReader
 from monai_semgan.data.semi_supervised_loader import SemiSupervisedLoader
+from monai_semgan.data.slice_dataset import SliceDataset
 from monai_semgan.data.volume_cohort import volume_cohort
 from monai_semgan.data.volume_reader import VolumeReader
 
@@ -18,6 +19,7 @@ __all__ = [
     "FAILURE",
     "PlanarImageReader",
     "SemiSupervisedLoader",
+    "SliceDataset",
     "VolumeReader",
     "cohort",
     "failure_reason",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from monai.data import Dataset
@@ -24,7 +25,28 @@ class CohortDataset(Dataset):
     Args:
         data: items, such as :func:`monai_semgan.data.cohort` gives.
         transform: the preprocessing.
+        finished: files of items that are left out, as "file" has them, such as those that an interrupted run did.
+        rank: number of this process among those that share the items.
+        world_size: number of those processes; this one takes every ``world_size``-th item.
+
+    Raises:
+        ValueError: for a rank that is not below ``world_size``.
     """
+
+    def __init__(
+        self,
+        data: Sequence[dict[str, Any]],
+        transform: Callable[..., Any] | None = None,
+        *,
+        finished: Collection[str] = (),
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}, it must lie between 0 and world_size - 1 = {world_size - 1}")
+        # first shared out, then thinned: a process that is started again finds its own items
+        own = list(data)[rank::world_size]
+        super().__init__([item for item in own if item.get("file") not in finished], transform)
 
     def _transform(self, index: int) -> Any:
         try:

@@ -117,7 +117,11 @@ def read_series(path: Path) -> tuple[np.ndarray, dict]:
     different = {
         (s.header.get("SOPInstanceUID"), str(s.header.get("ImagePositionPatient"))): s for s in series_of(path)
     }
-    slices = order(list(different.values()))
+    return read_slices(order(list(different.values())))
+
+
+def read_slices(slices: list[Slice]) -> tuple[np.ndarray, dict]:
+    """Read a volume from the ordered slices of a series, as :func:`read_series` does."""
     first = slices[0].header
     volume = np.empty((int(first.Columns), int(first.Rows), len(slices)), dtype=np.float32, order="F")
     for index, (file, _) in enumerate(slices):

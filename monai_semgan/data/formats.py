@@ -1,7 +1,7 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Image files: which are read, how they are recognised, and what their names are without suffix."""
+"""Files of images and volumes: which are read, how they are recognised, and what their names are without suffix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path, PurePath
 PICTURE = "picture"
 NIFTI = "nifti"
 DICOM = "dicom"
+NRRD = "nrrd"
+META_IMAGE = "metaimage"
 
+# of two-dimensional images
 SUFFIXES = {
     ".png": PICTURE,
     ".jpg": PICTURE,
@@ -24,13 +27,15 @@ SUFFIXES = {
     ".dcm": DICOM,
     ".dicom": DICOM,
 }
+VOLUME_SUFFIXES = {".nii": NIFTI, ".nii.gz": NIFTI, ".nrrd": NRRD, ".mha": META_IMAGE, ".mhd": META_IMAGE}
 
 
 def suffix(path: PurePath) -> str:
     """Return the known suffix a file name ends with, lower case, or an empty string."""
     name = path.name.lower()
     # longest first: .nii.gz before .gz; a name that is nothing but a suffix has none
-    return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s) and name != s), "")
+    known = sorted({*SUFFIXES, *VOLUME_SUFFIXES}, key=len, reverse=True)
+    return next((s for s in known if name.endswith(s) and name != s), "")
 
 
 def stem(path: PurePath) -> str:
@@ -39,7 +44,7 @@ def stem(path: PurePath) -> str:
 
 
 def file_format(path: Path) -> str | None:
-    """Tell the format of a file by its suffix, or as DICOM by the preamble that its format prescribes.
+    """Tell the format of a 2-D image by its suffix, or as DICOM by the preamble that its format prescribes.
 
     Args:
         path: an existing file.

@@ -15,8 +15,8 @@ from monai.config import PathLike
 
 from monai_semgan.data.cohort import cohort, relative
 from monai_semgan.data.dicom_series import find_series, series_name
-from monai_semgan.data.formats import DICOM, stem
-from monai_semgan.data.volume_reader import VOLUME_SUFFIXES, volume_format, volume_suffix
+from monai_semgan.data.formats import DICOM, VOLUME_SUFFIXES, stem
+from monai_semgan.data.volume_reader import volume_format
 
 
 def volume_cohort(
@@ -51,7 +51,7 @@ def volume_cohort(
         return cohort(dataset_dir, datalist=datalist, list_key=list_key, exclude=exclude, labels=labels)
     root = Path(dataset_dir)
     if root.is_file():
-        return [{"image": str(root), "file": root.name, "name": plain_name(root)}]
+        return [{"image": str(root), "file": root.name, "name": stem(root)}]
     if not root.is_dir():
         raise FileNotFoundError(f"{root} does not exist: name a folder of volumes or one volume")
     volumes = sorted(find_volumes(root, {Path(folder).resolve() for folder in exclude}))
@@ -77,7 +77,7 @@ def find_volumes(root: Path, skip: set[Path]) -> Iterator[tuple[Path, str]]:
             if kind == DICOM:
                 slices.append(file)
             elif kind is not None:
-                yield file, (relative(folder, root) / plain_name(file)).as_posix()
+                yield file, (relative(folder, root) / stem(file)).as_posix()
         yield from find_dicom_volumes(slices, root)
 
 
@@ -93,13 +93,7 @@ def find_dicom_volumes(files: list[Path], root: Path) -> Iterator[tuple[Path, st
             name /= re.sub(r"[^\w.+-]+", "_", series_name(header))
         yield (file.parent if alone else file), name.as_posix()
     for file in damaged:
-        yield file, (relative(file.parent, root) / plain_name(file)).as_posix()
-
-
-def plain_name(file: Path) -> str:
-    """Name of a file without its suffix."""
-    ending = volume_suffix(file)
-    return file.name[: -len(ending)] if ending else stem(file)
+        yield file, (relative(file.parent, root) / stem(file)).as_posix()
 
 
 def numbered(names: list[str]) -> list[str]:

@@ -18,19 +18,9 @@ from monai.data.utils import orientation_ras_lps
 from monai.utils import ensure_tuple
 
 from monai_semgan.data.dicom_series import is_dicom, read_series
-from monai_semgan.data.formats import DICOM, NIFTI
+from monai_semgan.data.formats import DICOM, META_IMAGE, NIFTI, NRRD, VOLUME_SUFFIXES, suffix
 
 logger = logging.getLogger(__name__)
-
-NRRD = "nrrd"
-META_IMAGE = "metaimage"
-
-VOLUME_SUFFIXES = {".nii": NIFTI, ".nii.gz": NIFTI, ".nrrd": NRRD, ".mha": META_IMAGE, ".mhd": META_IMAGE}
-
-
-def volume_suffix(path: Path) -> str:
-    """Return the suffix of a volume that a file name ends with, or an empty string."""
-    return next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
 def volume_format(path: Path) -> str | None:
@@ -44,7 +34,7 @@ def volume_format(path: Path) -> str | None:
     """
     if path.is_dir():
         return DICOM
-    return VOLUME_SUFFIXES.get(volume_suffix(path)) or (DICOM if is_dicom(path) else None)
+    return VOLUME_SUFFIXES.get(suffix(path)) or (DICOM if is_dicom(path) else None)
 
 
 class VolumeReader(ImageReader):

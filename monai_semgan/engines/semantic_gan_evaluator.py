@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from monai.data import decollate_batch
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
@@ -67,6 +68,19 @@ class SemanticGANEvaluator(SupervisedEvaluator):
             **kwargs,
         )
 
+    def run(self, global_epoch: int = 1) -> None:
+        """Run the evaluation.
+
+        Args:
+            global_epoch: epoch of the training that it belongs to, 1 without one.
+        """
+        if len(self.data_loader) == 0:
+            # ignite refuses to iterate over nothing; handlers still begin and complete their files
+            self.fire_event(Events.STARTED)
+            self.fire_event(Events.COMPLETED)
+            return
+        super().run(global_epoch)
+
     def _iteration(self, engine: SemanticGANEvaluator, batchdata: Any) -> list[dict[str, Any]]:  # type: ignore[override]
         items = batchdata if isinstance(batchdata, list) else decollate_batch(batchdata)
         engine.state.failures = [item for item in items if FAILURE in item]
@@ -114,7 +128,8 @@ class SemanticGANEvaluator(SupervisedEvaluator):
         images, _ = self.prepare_batch(batch, self.state.device, self.non_blocking, **self.to_kwargs)[:2]
         reconstruction: Tensor | None = None
         with self.mode(self.network), torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs):
-            if isinstance(self.inferer, (WPlusInferer, SliceWiseInferer)):
+            inner = self.inferer.inferer if isinstance(self.inferer, SliceWiseInferer) else self.inferer
+            if isinstance(inner, WPlusInferer):
                 result = self.inferer(images, self.network, return_details=True)
                 assert isinstance(result, WPlusResult)
                 pred, reconstruction = result.logits, result.reconstruction

@@ -251,15 +251,19 @@ class SemanticGANTrainer(Trainer):
         self, real: Tensor, pair_image: Tensor, pair_label: Tensor, fake: Tensor, fake_label: Tensor, pairs: int
     ) -> tuple[dict[str, Any], list[list[Tensor]]]:
         """One step of D_r on images and of D_m on pairs; returns losses and D_m's features of the real pairs."""
+        # real and drawn ones pass in one batch, which costs less than two
+        number = len(pair_image)
         with self.autocast():
-            real_logits = self.image_discriminator(self.augmentation(real)[0])
-            fake_logits = self.image_discriminator(self.augmentation(fake.detach())[0])
+            images, _ = self.augmentation(torch.cat([real, fake.detach()]))
+            real_logits, fake_logits = self.image_discriminator(images, parts=2).chunk(2)
             d_image = self.image_loss(real_logits, True) + self.image_loss(fake_logits, False)
-            real_pair_logits, real_features = self.joint_discriminator(*self.pair_augmentation(pair_image, pair_label))
-            fake_pair_logits, _ = self.joint_discriminator(
-                *self.pair_augmentation(fake[:pairs].detach(), fake_label[:pairs].detach())
+            logits, features = self.joint_discriminator(
+                *self.pair_augmentation(
+                    torch.cat([pair_image, fake[:pairs].detach()]), torch.cat([pair_label, fake_label[:pairs].detach()])
+                )
             )
-            d_joint = self.joint_loss(real_pair_logits, True) + self.joint_loss(fake_pair_logits, False)
+            d_joint = self.joint_loss([scale[:number] for scale in logits], True)
+            d_joint = d_joint + self.joint_loss([scale[number:] for scale in logits], False)
         for loss, optimizer in ((d_image, self.d_image_optimizer), (d_joint, self.d_joint_optimizer)):
             self.step(loss, optimizer)
         losses = {
@@ -268,7 +272,7 @@ class SemanticGANTrainer(Trainer):
             "d_joint": d_joint.item(),
             "real_sign": real_logits.detach().sign().float().mean().item(),
         }
-        return losses, [[feature.detach() for feature in scale] for scale in real_features]
+        return losses, [[feature[:number].detach() for feature in scale] for scale in features]
 
     def r1_phase(self, real: Tensor, pair_image: Tensor, pair_label: Tensor) -> None:
         """One step of both discriminators on R1 alone, its gain corrected for the interval."""

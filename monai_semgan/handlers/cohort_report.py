@@ -8,21 +8,25 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from monai.config import PathLike
 
 from monai_semgan.data.failure import FAILURE
-from monai_semgan.metrics import known_scores
+from monai_semgan.metrics import REPORTED_SCORES, known_scores
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error")
+# of a run, or of one of the processes that share it
+REPORT = r"report(\.\d+)?\.csv"
 
 
 class CohortReport:
@@ -34,21 +38,45 @@ class CohortReport:
     "patient" an image is one), ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into
     ``state.metrics``.
 
+    Processes that share a cohort (``torchrun``) each write ``report.RANK.csv``; at the end, when all have arrived, the
+    first joins them into ``report.csv``. With ``resume``, ``finished`` lists what earlier runs did, whichever process
+    it was, and rows are added to theirs.
+
     Args:
         output_dir: folder for the files.
-        scores: names of scores, of those that :class:`monai_semgan.transforms.SegmentationScoresd` gives to the items
-            as "scores"; none by default.
+        scores: names of scores, of those that :class:`monai_semgan.transforms.SegmentationScoresd` or
+            :class:`monai_semgan.transforms.VolumeScoresd` gives to the items as "scores"; none by default.
+        resume: go on with the report of an interrupted run; otherwise its files are replaced.
+        rank: number of this process.
+        world_size: number of processes; with several, ``torch.distributed`` has to join them before the run.
 
     Raises:
         ValueError: when a score is unknown.
     """
 
-    def __init__(self, output_dir: PathLike, scores: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        output_dir: PathLike,
+        scores: Iterable[str] = (),
+        *,
+        resume: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         self.output_dir = Path(output_dir)
-        self.scores = known_scores(scores)
+        self.path = self.output_dir / (f"report.{rank}.csv" if world_size > 1 else "report.csv")
+        self.resume = resume
+        self.rank = rank
+        self.world_size = world_size
+        self.scores = known_scores(scores, REPORTED_SCORES)
         self.columns = (*COLUMNS, "patient", *self.scores) if self.scores else COLUMNS
         self.rows: list[dict[str, Any]] = []
         self.total = 0
+
+    @property
+    def finished(self) -> set[str]:
+        """Files that need not be done again: with ``resume`` those that are ok in a report of an earlier run."""
+        return {row["file"] for row in self._earlier() if row["status"] == "ok"} if self.resume else set()
 
     @property
     def failed(self) -> int:
@@ -70,7 +98,7 @@ class CohortReport:
         Raises:
             SystemExit: when an image failed, or none was processed.
         """
-        if not self.rows:
+        if not self.rows and self.rank == 0:
             raise SystemExit("error: no images given: name a folder, a file or a datalist")
         if self.failed:
             raise SystemExit(
@@ -78,11 +106,17 @@ class CohortReport:
             )
 
     def started(self, engine: Engine) -> None:
-        """Begin the CSV file."""
+        """Begin the CSV file, or go on with it."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        self.rows = []
-        self.total = len(engine.data_loader.dataset)  # type: ignore[attr-defined]
-        self._write_rows([], header=True)
+        own = self.path.is_file() and self.resume
+        self.rows = [row for row in self._read(self.path) if row["status"] == "ok"] if own else []
+        if self.rank == 0 and not self.resume:
+            # each process replaces its own
+            for path in self._reports():
+                if path not in (self.output_dir / f"report.{rank}.csv" for rank in range(self.world_size)):
+                    path.unlink()
+        self.total = len(self.rows) + len(engine.data_loader.dataset)  # type: ignore[attr-defined]
+        write_csv(self.path, self.columns, self.rows)
 
     def iteration_completed(self, engine: Engine) -> None:
         """Log and write the images of a batch."""
@@ -92,10 +126,16 @@ class CohortReport:
         for row in rows:
             self.rows.append(row)
             self._log(row)
-        self._write_rows(rows)
+        write_csv(self.path, self.columns, rows, append=True)
 
     def completed(self, engine: Engine) -> None:
-        """Write and log the summary."""
+        """Join the reports of all processes and runs; write and log the summary."""
+        if self.world_size > 1:
+            torch.distributed.barrier()
+        if self.rank > 0:
+            return
+        if self.world_size > 1 or self.resume:
+            self._join()
         logger.info("%d images, %d failed: %s", len(self.rows), self.failed, self.output_dir / "report.csv")
         if not self.scores:
             return
@@ -135,8 +175,41 @@ class CohortReport:
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
 
-    def _write_rows(self, rows: list[dict[str, Any]], header: bool = False) -> None:
-        write_csv(self.output_dir / "report.csv", self.columns, rows, append=not header)
+    def _reports(self) -> list[Path]:
+        return sorted(path for path in self.output_dir.glob("report*.csv") if re.fullmatch(REPORT, path.name))
+
+    def _read(self, path: Path) -> list[dict[str, Any]]:
+        """Rows of a report as they were when they were written."""
+        text = path.read_text(encoding="utf-8")
+        # a kill may have cut the last line short
+        reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+        rows = list(reader)
+        if tuple(reader.fieldnames or ()) != self.columns:
+            raise ValueError(
+                f"{path} has columns {reader.fieldnames}, this run writes {list(self.columns)}: resume with the "
+                "configs and scores that it was begun with, or begin anew without resume"
+            )
+        numbers = ("reconstruction_error", *self.scores)
+        return [
+            {key: (float(value) if key in numbers else value) if value else None for key, value in row.items()}
+            | {"message": row["message"]}
+            for row in rows
+        ]
+
+    def _earlier(self) -> list[dict[str, Any]]:
+        return [row for path in self._reports() for row in self._read(path)]
+
+    def _join(self) -> None:
+        """Put the rows of all reports into one, a file that was ok once before one that failed."""
+        rows: dict[str, dict[str, Any]] = {}
+        for row in self._earlier():
+            if rows.get(row["file"], row)["status"] != "ok" or row["file"] not in rows:
+                rows[row["file"]] = row
+        self.rows = sorted(rows.values(), key=lambda row: row["file"])
+        write_csv(self.output_dir / "report.csv", self.columns, self.rows)
+        for path in self._reports():
+            if path.name != "report.csv":
+                path.unlink()
 
     def _patients(self) -> list[dict[str, Any]]:
         groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -173,9 +246,11 @@ def statistics(values: Iterable[float | None]) -> dict[str, Any]:
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]], append: bool = False) -> None:
-    """Write rows to a CSV file, with a header unless they are appended."""
-    with path.open("a" if append else "w", newline="", encoding="utf-8") as file:
+    """Append rows to a CSV file, or write it anew with a header, all or nothing."""
+    target = path if append else path.with_name(path.name + ".part")
+    with target.open("a" if append else "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns))
         if not append:
             writer.writeheader()
         writer.writerows(rows)
+    target.replace(path)

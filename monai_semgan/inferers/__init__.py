@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from monai_semgan.inferers.intensity_curve import IntensityCurve
 from monai_semgan.inferers.slice_wise_inferer import SliceWiseInferer
 from monai_semgan.inferers.wplus_inferer import WPlusInferer, WPlusResult
 
-__all__ = ["SliceWiseInferer", "WPlusInferer", "WPlusResult"]
+__all__ = ["IntensityCurve", "SliceWiseInferer", "WPlusInferer", "WPlusResult"]

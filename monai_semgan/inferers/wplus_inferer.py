@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
+from monai_semgan.inferers.intensity_curve import IntensityCurve
 from monai_semgan.losses.perceptual import PerceptualDistance
 from monai_semgan.losses.reconstruction import ReconstructionLoss
 from monai_semgan.losses.wplus import WPlusRegulariser
@@ -27,9 +29,11 @@ class WPlusResult(NamedTuple):
     Attributes:
         logits: label logits, ``(B, L, S, S)``.
         wplus: W+ codes, ``(B, N, D)``.
-        reconstruction: images drawn from the codes, ``(B, C, S, S)``.
+        reconstruction: images drawn from the codes, through their intensity curves, ``(B, C, S, S)``.
         losses: reconstruction loss of each image, without the regulariser, ``(B,)``.
         steps: steps taken for each image, ``(B,)``.
+        curves: values of each image's intensity curve at evenly spaced knots from -1 to 1, ``(B, K)``; -1 and 1, the
+            identity, where none was asked for.
     """
 
     logits: Tensor
@@ -37,6 +41,7 @@ class WPlusResult(NamedTuple):
     reconstruction: Tensor
     losses: Tensor
     steps: Tensor
+    curves: Tensor
 
 
 class WPlusInferer(Inferer):
@@ -47,6 +52,11 @@ class WPlusInferer(Inferer):
     of each image. The result is :math:`G_y` of the codes with the lowest reconstruction loss on the way. A batch is
     refined together, yet each image on its own: neighbours do not change its result, and one that no longer improves
     leaves the batch. The network, its gradients included, is left as it was; results carry no gradient.
+
+    With ``curve_knots`` an :class:`IntensityCurve` c of each image is found together with its codes, for images of
+    scanners that show tissue brighter, darker or inverted: :math:`c(G_x(w^+))` is compared with :math:`x^*`, and
+    :math:`\lambda_c \|c - \pm\mathrm{id}\|_2^2` added. Refinement then runs twice, with a curve that rises and with one
+    that falls, and the result with the lower reconstruction loss is kept.
 
     Args:
         steps: number of steps; 0 is the encoder alone, the same as calling the network.
@@ -61,6 +71,8 @@ class WPlusInferer(Inferer):
         tolerance: an image leaves when its lowest loss fell by less than this fraction, 0 lets none leave.
         patience: the number of steps over which that fall is measured.
         optimise_noise: refine the noise maps too; the W+ codes alone then no longer redraw the result.
+        curve_knots: knots of the intensity curves, 0 for none; without a step there is none either.
+        curve_weight: weight of the curves' distance from the identity, or from the inversion.
         chunk_size: refine at most so many images together, to bound memory; by default all.
         amp: bf16 autocast; overrides an autocast around the call.
 
@@ -87,6 +99,8 @@ class WPlusInferer(Inferer):
         tolerance: float = 0.01,
         patience: int = 10,
         optimise_noise: bool = False,
+        curve_knots: int = 0,
+        curve_weight: float = 0.01,
         chunk_size: int | None = None,
         amp: bool = False,
     ) -> None:
@@ -100,6 +114,8 @@ class WPlusInferer(Inferer):
             ("rampdown", rampdown, 0, 1),
             ("tolerance", tolerance, 0, 1),
             ("patience", patience, 1, math.inf),
+            ("curve_weight", curve_weight, 0, math.inf),
+            ("curve_knots", curve_knots or 2, 2, math.inf),
             ("chunk_size", 1 if chunk_size is None else chunk_size, 1, math.inf),
         ):
             if not low <= value <= high:
@@ -115,6 +131,8 @@ class WPlusInferer(Inferer):
         self.tolerance = tolerance
         self.patience = patience
         self.optimise_noise = optimise_noise
+        self.curve_knots = curve_knots
+        self.curve_weight = curve_weight
         self.chunk_size = chunk_size
         self.amp = amp
 
@@ -124,6 +142,10 @@ class WPlusInferer(Inferer):
         network: Callable[..., Tensor],
         *args: Any,
         return_details: bool = False,
+        starts: Tensor | None = None,
+        anchor: Tensor | None = None,
+        anchor_weight: float = 0.0,
+        find_curves: bool = True,
         **kwargs: Any,
     ) -> Tensor | WPlusResult:
         """Segment a batch of images.
@@ -133,6 +155,11 @@ class WPlusInferer(Inferer):
             network: a :class:`monai_semgan.networks.nets.SemanticGAN`, in a parallel wrapper or not.
             args: none are taken.
             return_details: whether to return a :class:`WPlusResult`.
+            starts: K codes for each image, ``(B, K, N, D)``; it starts at that with the lowest reconstruction loss in
+                place of the encoder's.
+            anchor: a code for each image, ``(B, N, D)``, that it is drawn to.
+            anchor_weight: weight of the mean squared difference to the anchor.
+            find_curves: False leaves out the intensity curves.
             kwargs: none are taken.
 
         Returns:
@@ -158,20 +185,52 @@ class WPlusInferer(Inferer):
             with torch.no_grad(), self.autocast(images):
                 return with_metadata(torch.cat([network(chunk).float() for chunk in chunks]), inputs)
         # backward passes must not run under an autocast around the call
+        sizes = [len(chunk) for chunk in chunks]
+        given = [[None] * len(chunks) if codes is None else codes.split(sizes) for codes in (starts, anchor)]
         with torch.autocast(images.device.type, enabled=False):
-            refined = [self.refine(chunk, network) for chunk in chunks]
-        result = WPlusResult(*(torch.cat(parts) for parts in zip(*refined)))
+            refined = [
+                self.refine(chunk, network, *codes, anchor_weight=anchor_weight, find_curves=find_curves)
+                for chunk, *codes in zip(chunks, *given)
+            ]
+        result = join(refined)
         logits = with_metadata(result.logits, inputs)
         if not return_details:
             return logits
         return result._replace(logits=logits, reconstruction=with_metadata(result.reconstruction, inputs))
 
+    def refine(
+        self,
+        image: Tensor,
+        network: SemanticGAN,
+        starts: Tensor | None = None,
+        anchor: Tensor | None = None,
+        *,
+        anchor_weight: float = 0.0,
+        find_curves: bool = True,
+    ) -> WPlusResult:
+        """Refine the codes of images ``(B, C, S, S)`` together, if asked for with curves of either direction."""
+        directions = (1, -1) if find_curves and self.curve_knots and self.steps else (0,)
+        found = [self.descend(image, network, starts, anchor, anchor_weight, direction) for direction in directions]
+        return functools.reduce(better, found)
+
     @torch.enable_grad()
-    def refine(self, image: Tensor, network: SemanticGAN) -> WPlusResult:
-        """Refine the codes of images ``(B, C, S, S)`` together."""
+    def descend(
+        self,
+        image: Tensor,
+        network: SemanticGAN,
+        starts: Tensor | None,
+        anchor: Tensor | None,
+        anchor_weight: float,
+        direction: int,
+    ) -> WPlusResult:
+        """Lower the objective of images ``(B, C, S, S)``, with curves of a direction, or with none for 0."""
+        flat = image.new_zeros(len(image), self.curve_knots)
+        curve = IntensityCurve.from_parameters(flat, direction) if direction else None
         with torch.no_grad(), self.autocast(image):
-            start = [network.encode(image).float()]
             features = self.loss.features(image, network)
+            start = [self.first_codes(image, network, features, starts, curve)]
+        if curve is not None:
+            start.append(flat)
         if self.optimise_noise:
             start += [noise.expand(len(image), -1, -1, -1) for noise in fixed_noise(network)]
         # a leaf per image: Adam passes over leaves without gradient, so an image that left costs nothing
@@ -184,19 +243,28 @@ class WPlusInferer(Inferer):
         for step in range(self.steps + 1):
             with torch.set_grad_enabled(step < self.steps), self.autocast(image):
                 wplus, *noise = [torch.stack([batch[index] for index in active.tolist()]) for batch in leaves]
-                reconstruction, logits = network.decode(wplus, noise or None)
+                if direction:
+                    curve = IntensityCurve.from_parameters(noise.pop(0), direction)
+                drawn, logits = network.decode(wplus, noise or None)
+                reconstruction = drawn if curve is None else curve(drawn, image)
                 losses = self.loss(reconstruction, image, network, features)
                 objective = losses
                 if self.regulariser_weight > 0 and step % self.regulariser_interval == 0:
                     weight = self.regulariser_weight * self.regulariser_interval
-                    objective = losses + weight * self.regulariser(wplus, reconstruction, network)
+                    objective = losses + weight * self.regulariser(wplus, drawn, network)
+                if anchor is not None:
+                    objective = objective + anchor_weight * (wplus - anchor).square().mean((1, 2))
+                if curve is not None:
+                    objective = objective + self.curve_weight * curve.distance()
 
             found = [value.detach().float() for value in (logits, wplus, reconstruction, losses)]
+            values = image.new_tensor([[-1.0, 1.0]]).expand(len(image), -1) if curve is None else curve.values.detach()
+            found += [torch.full_like(active, step), values]
             if step == 0:
-                best = WPlusResult._make([*(value.clone() for value in found), torch.zeros_like(active)])
-            better = found[3] < best.losses[active]
+                best = WPlusResult._make(value.clone() for value in found)
+            lower = found[3] < best.losses[active]
             for kept, value in zip(best, found):
-                kept[active[better]] = value[better]
+                kept[active[lower]] = value[lower]
             best.steps[active] = step
 
             lowest.append(best.losses.clone())
@@ -205,6 +273,7 @@ class WPlusInferer(Inferer):
                 stays = before - best.losses[active] > self.tolerance * before
                 active, objective, image = active[stays], objective[stays], image[stays]
                 features = [level[stays] for level in features]
+                anchor = None if anchor is None else anchor[stays]
             if step == self.steps or len(active) == 0:
                 break
 
@@ -216,6 +285,23 @@ class WPlusInferer(Inferer):
             schedule.step()
         return best
 
+    def first_codes(
+        self,
+        image: Tensor,
+        network: SemanticGAN,
+        features: list[Tensor],
+        starts: Tensor | None,
+        curve: IntensityCurve | None,
+    ) -> Tensor:
+        """Choose where images start: at the encoder's codes, or at those of ``starts`` that redraw them best."""
+        if starts is None:
+            return network.encode(image if curve is None else curve.inverse(image)).float()
+        losses = []
+        for codes in starts.unbind(1):
+            drawn = network.decode(codes)[0]
+            losses.append(self.loss(drawn if curve is None else curve(drawn, image), image, network, features))
+        return starts[torch.arange(len(image), device=starts.device), torch.stack(losses).argmin(0)].float()
+
     def learning_rate_factor(self, step: int) -> float:
         """Factor on the learning rate in step 0 to ``steps`` - 1, above 0 in each: linear rise, 1, cosine fall."""
         rise = (step + 1) / max(1.0, self.warmup * self.steps)
@@ -225,6 +311,17 @@ class WPlusInferer(Inferer):
     def autocast(self, image: Tensor) -> torch.autocast:
         """Autocast as the settings ask, whatever surrounds the call."""
         return torch.autocast(image.device.type, torch.bfloat16, enabled=self.amp)
+
+
+def join(parts: Sequence[WPlusResult]) -> WPlusResult:
+    """Put the results of parts of a batch together."""
+    return WPlusResult(*(torch.cat(values) for values in zip(*parts)))
+
+
+def better(first: WPlusResult, second: WPlusResult) -> WPlusResult:
+    """Take each image from the result with the lower reconstruction loss."""
+    lower = second.losses < first.losses
+    return WPlusResult(*(torch.where(lower.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in zip(first, second)))
 
 
 def unwrap(network: Callable[..., Tensor]) -> SemanticGAN:

@@ -6,5 +6,9 @@
 from __future__ import annotations
 
 from monai_semgan.metrics.segmentation_scores import SCORES, known_scores, segmentation_scores
+from monai_semgan.metrics.volume_scores import VOLUME_SCORES, volume_scores
 
-__all__ = ["SCORES", "known_scores", "segmentation_scores"]
+# of images and of volumes: all that a report may hold
+REPORTED_SCORES = tuple(dict.fromkeys((*SCORES, *VOLUME_SCORES)))
+
+__all__ = ["REPORTED_SCORES", "SCORES", "VOLUME_SCORES", "known_scores", "segmentation_scores", "volume_scores"]

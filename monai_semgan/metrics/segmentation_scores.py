@@ -51,11 +51,12 @@ SCORES: dict[str, Callable[[Tensor, Tensor, np.ndarray | None], float]] = {
 }
 
 
-def known_scores(names: Iterable[str]) -> tuple[str, ...]:
+def known_scores(names: Iterable[str], known: Iterable[str] = tuple(SCORES)) -> tuple[str, ...]:
     """Check names of scores.
 
     Args:
-        names: names of :data:`SCORES`, or one of them.
+        names: names of scores, or one.
+        known: the names there are.
 
     Returns:
         The names.
@@ -63,9 +64,9 @@ def known_scores(names: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: when one is unknown.
     """
-    names = ensure_tuple(names)
-    if unknown := [name for name in names if name not in SCORES]:
-        raise ValueError(f"scores has {unknown}, known are {list(SCORES)}")
+    names, known = ensure_tuple(names), tuple(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"scores has {unknown}, known are {list(known)}")
     return names
 
 

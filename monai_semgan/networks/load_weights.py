@@ -31,7 +31,10 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
         ValueError: when it does not hold this network's weights.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"weights {path} do not exist: name the file with --ckpt_path, or train them")
+        raise FileNotFoundError(
+            f"weights {path} do not exist: put them there, name their file with --ckpt_path, "
+            "or train them, see docs/README.md of the bundle"
+        )
     try:
         state = torch.load(path, map_location=map_location, weights_only=True)
         network.load_state_dict(state.get("model", state))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from monai_semgan.transforms.axial import Axial, Axiald
 from monai_semgan.transforms.binary_mask import BinaryMask, BinaryMaskd
+from monai_semgan.transforms.by_modality import ByModalityd
 from monai_semgan.transforms.camera_shift import CameraShift, CameraShiftd
 from monai_semgan.transforms.check_image import CheckImage, CheckImaged
 from monai_semgan.transforms.ct_window import CTWindow, CTWindowd
@@ -22,6 +23,7 @@ from monai_semgan.transforms.save_slice_errors import SaveSliceErrorsd
 from monai_semgan.transforms.save_volume_page import SaveVolumePaged
 from monai_semgan.transforms.segmentation_scores import SegmentationScoresd
 from monai_semgan.transforms.shades_of_grey import ShadesOfGrey, ShadesOfGreyd
+from monai_semgan.transforms.thin_empty_slices import ThinEmptySlicesd
 from monai_semgan.transforms.to_grey import ToGrey, ToGreyd
 from monai_semgan.transforms.to_rgb import ToRGB, ToRGBd
 from monai_semgan.transforms.volume_scores import VolumeScoresd
@@ -31,6 +33,7 @@ __all__ = [
     "Axiald",
     "BinaryMask",
     "BinaryMaskd",
+    "ByModalityd",
     "CTWindow",
     "CTWindowd",
     "CameraShift",
@@ -53,6 +56,7 @@ __all__ = [
     "SegmentationScoresd",
     "ShadesOfGrey",
     "ShadesOfGreyd",
+    "ThinEmptySlicesd",
     "ToGrey",
     "ToGreyd",
     "ToRGB",

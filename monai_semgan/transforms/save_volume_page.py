@@ -37,8 +37,8 @@ class SaveVolumePaged(SaveImaged):
     Args:
         keys: key of the mask ``(1, ...)``, on the grid of its volume, with the metadata of its volume.
         output_dir: folder to write to.
-        loading: makes of ``{"image": path}`` the "image" to show, ``(1, row, column, slice)`` in [-1, 1]; the part of
-            the preprocessing that comes before :class:`FitInPlaned`.
+        loading: makes of the item, with the volume's path as "image", the "image" to show, ``(1, row, column, slice)``
+            in [-1, 1]; the part of the preprocessing that comes before :class:`FitInPlaned`.
         slices: number of slices at most.
         columns: slices side by side.
         label_key: key of a label on the volume's grid.
@@ -53,7 +53,7 @@ class SaveVolumePaged(SaveImaged):
         self,
         keys: KeysCollection,
         output_dir: PathLike,
-        loading: Callable[[dict[str, Any]], Mapping[str, Any]],
+        loading: Callable[[dict[Hashable, Any]], Mapping[Hashable, Any]],
         slices: int = 12,
         columns: int = 4,
         label_key: str = "label",
@@ -74,7 +74,7 @@ class SaveVolumePaged(SaveImaged):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            volume = self.loading({"image": d[key].meta["filename_or_obj"]})["image"]
+            volume = self.loading({**d, "image": d[key].meta["filename_or_obj"]})["image"]
             outlined = ((self.label_key, LABEL_COLOUR), (key, MASK_COLOUR))
             masks = [(axial(d[k], d[key].affine), colour) for k, colour in outlined if d.get(k) is not None]
             numbers = spread(masks[-1][0], self.slices)

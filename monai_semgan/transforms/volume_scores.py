@@ -22,7 +22,7 @@ class VolumeScoresd(MapTransform):
     """Put the :func:`monai_semgan.metrics.volume_scores` of a mask into the item.
 
     Args:
-        keys: key of the binary mask ``(1, ...)``, on the grid of its volume and with its affine.
+        keys: key of the binary mask ``(1, ...)`` or ``(...)``, on the grid of its volume and with its affine.
         label_key: key of the label, on the same grid.
         scores_key: key for the scores.
     """
@@ -36,10 +36,10 @@ class VolumeScoresd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             affine = d[key].affine
-            pred, label = (
-                Axial()(MetaTensor(convert_to_tensor(volume, track_meta=False), affine=affine))
-                for volume in (d[key], d[self.label_key])
-            )
+            label = convert_to_tensor(d[self.label_key], track_meta=False)
+            # the mask may have lost its channel, which is the only one
+            pred = convert_to_tensor(d[key], track_meta=False).reshape(-1, *d[key].shape[-3:])
+            pred, label = (Axial()(MetaTensor(volume, affine=affine)) for volume in (pred, label))
             assert isinstance(pred, MetaTensor)
             spacing = affine_to_spacing(pred.affine.numpy(), 3)
             masks = [convert_to_tensor(volume, track_meta=False)[0] for volume in (pred, label)]

@@ -21,8 +21,18 @@ BUNDLES = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bun
 LARGEST_WEIGHTS = 25_000_000
 INFERENCE = "configs/inference.yaml"
 METADATA = "configs/metadata.json"
+SHARED = (
+    "evaluate.yaml",
+    "logging.conf",
+    "multi_gpu_inference.yaml",
+    "multi_gpu_train.yaml",
+    "train_encoder.yaml",
+    "train_gan.yaml",
+)
 # all else that two bundles do the same way
 OWN = {"_desc_", "network_def", "preprocessing", "inferer", "displayable_configs", "largest_components"}
+# what bundles of volumes do in another way than those of images
+VOLUMETRIC = {"imports", "reader", "batch_size", "modality", "loading", "postprocessing"}
 
 
 @pytest.fixture(autouse=True, params=BUNDLES, ids=lambda folder: folder.name)
@@ -56,9 +66,11 @@ def test_settings_make_the_augmentations_of_a_training(name: str) -> None:
 
 def test_bundles_share_what_is_not_their_own(bundle: Path) -> None:
     mine, other = read(INFERENCE), read(BUNDLES[0] / INFERENCE)
-    assert mine.keys() == other.keys()
-    assert {key for key in mine if mine[key] != other[key]} <= OWN
-    for name in ("train_gan.yaml", "train_encoder.yaml", "multi_gpu_train.yaml", "evaluate.yaml", "logging.conf"):
+    grid = Path("configs", "grid.yaml").resolve()
+    assert grid in [bundle.parents[1] / "configs" / name for name in ("planar.yaml", "volumetric.yaml")]
+    own = OWN | (VOLUMETRIC if grid.stem == "volumetric" else set())
+    assert {key for key in {*mine, *other} if mine.get(key) != other.get(key)} <= own
+    for name in SHARED:
         assert Path("configs", name).resolve() == bundle.parents[1] / "configs" / name
 
 

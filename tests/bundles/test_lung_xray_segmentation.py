@@ -161,7 +161,7 @@ def test_command_survives_bad_images_and_evaluation_agrees(tmp_path: Path, netwo
     with (tmp_path / "scores" / "report.csv").open(newline="") as file:
         scored = list(csv.DictReader(file))
     assert [row["dice"] for row in scored if row["status"] == "ok"] == ["1.0"] * len(good)
-    assert "does not fit the image" in next(row["message"] for row in scored if row["status"] == "failed")
+    assert "is on another grid than its image" in next(row["message"] for row in scored if row["status"] == "failed")
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
     assert summary["dice"]["mean"] == 1 and summary["patients"] == len(good) and summary["failed"] == 1
     with_spacing = {row["file"] for row in scored if row["hausdorff95_mm"] != ""}

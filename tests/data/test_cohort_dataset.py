@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from monai.data import DataLoader
 from monai.data.utils import no_collation
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
@@ -28,6 +30,23 @@ def test_a_bad_item_does_not_stop_the_others(tmp_path: Path, num_workers: int) -
     assert batch[2]["image"].shape == (1, 50, 20)
     assert batch[1]["file"] == "b.png"
     assert batch[1][FAILURE].startswith("b.png is damaged or not a PNG, JPEG, TIFF")
+
+
+@given(st.integers(1, 20), st.integers(1, 5), st.sets(st.integers(0, 19)))
+def test_processes_share_all_items_that_are_not_finished(number: int, world_size: int, finished: set[int]) -> None:
+    items = [{"file": f"{index}.png"} for index in range(number)]
+    done = {f"{index}.png" for index in finished}
+    shares = [
+        [item["file"] for item in CohortDataset(items, finished=done, rank=rank, world_size=world_size).data]
+        for rank in range(world_size)
+    ]
+    assert sorted(sum(shares, [])) == sorted({item["file"] for item in items} - done)
+    assert all(int(Path(file).stem) % world_size == rank for rank, share in enumerate(shares) for file in share)
+
+
+def test_a_rank_beyond_the_processes_is_refused() -> None:
+    with pytest.raises(ValueError, match="rank is 2, it must lie between 0 and world_size - 1 = 1"):
+        CohortDataset([], rank=2, world_size=2)
 
 
 def test_reason_is_one_line_without_wrappers() -> None:

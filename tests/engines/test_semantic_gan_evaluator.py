@@ -11,12 +11,13 @@ from monai.data import DataLoader, Dataset
 from monai.data.utils import no_collation
 from monai.engines.utils import IterationEvents
 from monai.handlers import MeanDice, from_engine
+from monai.inferers import SimpleInferer
 from monai.transforms import AsDiscreted, Lambdad
 from torch import nn
 
 from monai_semgan.data import FAILURE
 from monai_semgan.engines import SemanticGANEvaluator
-from monai_semgan.inferers import WPlusInferer
+from monai_semgan.inferers import SliceWiseInferer, WPlusInferer
 from monai_semgan.networks.nets import SemanticGAN
 
 
@@ -58,6 +59,18 @@ def test_reconstruction_and_its_error() -> None:
         rms = torch.nn.functional.mse_loss(expected.reconstruction[index], images[index]) ** 0.5
         assert output["reconstruction_error"] == pytest.approx(rms.item(), rel=1e-5)
         assert "label" not in output
+
+
+def test_volumes_slice_by_slice() -> None:
+    network = SemanticGAN(size=16, latent_dim=8, channel_base=64, channel_max=8)
+    volume = torch.rand(1, 16, 16, 3) * 2 - 1
+    for inner, redrawn in ((WPlusInferer(steps=0), True), (SimpleInferer(), False)):
+        engine = evaluator([{"image": volume}], network, inferer=SliceWiseInferer(inner), record_failures=False)
+        engine.run()
+        (output,) = engine.state.output
+        expected = network(volume.movedim(-1, 0)).movedim(0, -1).detach()
+        torch.testing.assert_close(output["pred"].as_tensor(), expected, rtol=1e-5, atol=1e-5)
+        assert ("reconstruction" in output) == redrawn
 
 
 def test_failures_are_recorded_and_the_others_go_on() -> None:

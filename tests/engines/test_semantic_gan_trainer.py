@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,30 @@ def test_discriminator_phase_leaves_the_generator_alone() -> None:
     assert not moved(trainer.generator, before)
     assert all(parameter.grad is None for parameter in trainer.generator.parameters())
     assert moved(trainer.joint_discriminator, joint) and moved(trainer.image_discriminator, image)
+
+
+def test_one_batch_of_real_and_drawn_images_gives_the_gradients_of_two() -> None:
+    trainer = tiny_trainer()
+    # in training a pass moves the spectral norm's vectors
+    trainer.joint_discriminator.eval()
+    trainer.augmentation = trainer.pair_augmentation = DifferentiableAugmentation()
+    real, pair_image, pair_label = real_batch(trainer)
+    fake, fake_label = (x.detach() for x in trainer.draw(4))
+    image, joint = (copy.deepcopy(d) for d in (trainer.image_discriminator, trainer.joint_discriminator))
+    pairs = 2
+    losses, features = trainer.discriminator_phase(real, pair_image, pair_label, fake, fake_label, pairs)
+
+    d_image = trainer.image_loss(image(real), True) + trainer.image_loss(image(fake), False)
+    logits, expected = joint(pair_image, pair_label)
+    d_joint = trainer.joint_loss(logits, True)
+    d_joint = d_joint + trainer.joint_loss(joint(fake[:pairs], fake_label[:pairs])[0], False)
+    (d_image + d_joint).backward()
+    assert losses["d_image"] == pytest.approx(d_image.item(), rel=1e-4)
+    assert losses["d_joint"] == pytest.approx(d_joint.item(), rel=1e-4)
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+    for mine, plain in ((trainer.image_discriminator, image), (trainer.joint_discriminator, joint)):
+        for (name, weight), other in zip(mine.named_parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(weight.grad, other.grad, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def gradients(trainer: SemanticGANTrainer, part: str) -> float:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader
 from monai.data.utils import no_collation
 from torch import nn, zeros
 
-from monai_semgan.data import FAILURE
+from monai_semgan.data import FAILURE, CohortDataset
 from monai_semgan.engines import SemanticGANEvaluator
 from monai_semgan.handlers import CohortReport
 from monai_semgan.metrics import SCORES
@@ -24,7 +24,7 @@ from monai_semgan.metrics import SCORES
 DICE = {"a": 0.9, "b": 0.7, "c": 0.5}
 
 
-def run(folder: Path, scores: Sequence[str] = ()) -> tuple[CohortReport, SemanticGANEvaluator]:
+def run(folder: Path, scores: Sequence[str] = (), resume: bool = False) -> tuple[CohortReport, SemanticGANEvaluator]:
     """Three images, of which two are of one patient, and one that cannot be read."""
 
     def finish(item: dict[str, Any]) -> dict[str, Any]:
@@ -36,8 +36,9 @@ def run(folder: Path, scores: Sequence[str] = ()) -> tuple[CohortReport, Semanti
     items = [{"image": zeros(1, 2, 2), "file": f"{name}.png", "name": name} for name in DICE]
     items[0]["patient"] = items[1]["patient"] = "p1"
     items.append({"file": "d.png", "name": "d", FAILURE: 'd.png is damaged, "truncated"'})
-    report = CohortReport(folder, scores)
-    loader = DataLoader(Dataset(items), batch_size=2, num_workers=0, collate_fn=no_collation)
+    report = CohortReport(folder, scores, resume=resume)
+    dataset = CohortDataset(items, finished=report.finished)
+    loader = DataLoader(dataset, batch_size=2, num_workers=0, collate_fn=no_collation)
     engine = SemanticGANEvaluator(
         "cpu", loader, nn.Identity(), postprocessing=finish, record_failures=True, val_handlers=[report]
     )
@@ -111,3 +112,24 @@ def test_exit_code(tmp_path: Path) -> None:
     report.rows = []
     with pytest.raises(SystemExit):
         report.exit_on_failure()
+
+
+def test_an_interrupted_report_goes_on(tmp_path: Path) -> None:
+    run(tmp_path, list(SCORES))
+    path = tmp_path / "report.csv"
+    whole, summary = path.read_text(), (tmp_path / "summary.json").read_text()
+    # a failed image and a line that was cut short are done again
+    lines = whole.splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[4], lines[1], lines[2], lines[3][:-4]]))
+    report, engine = run(tmp_path, list(SCORES), resume=True)
+    # c.png and the one that cannot be read
+    assert report.finished == {"a.png", "b.png", "c.png"} and engine.state.epoch_length == 1
+    assert sorted(path.read_text().splitlines()) == sorted(whole.splitlines())
+    assert (tmp_path / "summary.json").read_text() == summary
+    assert engine.state.metrics["dice"] == json.loads(summary)["dice"]["mean"]
+
+
+def test_a_report_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(ValueError, match=r"report\.csv has columns .* begin anew without resume"):
+        run(tmp_path, list(SCORES), resume=True)

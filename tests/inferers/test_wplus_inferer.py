@@ -113,6 +113,39 @@ def test_first_step_follows_adam_in_closed_form(network: SemanticGAN, images: Te
     torch.testing.assert_close(result.wplus, expected.detach(), rtol=0, atol=2e-6)
 
 
+def test_anchor_is_a_squared_difference_in_the_objective(network: SemanticGAN, images: Tensor) -> None:
+    anchor = network.encode(images.flip(0)).detach()
+    wplus = network.encode(images).detach().requires_grad_()
+    drawn, _ = network.decode(wplus)
+    target = ReconstructionLoss()(drawn, images, network) + 0.3 * (wplus - anchor).square().mean((1, 2))
+    (gradient,) = torch.autograd.grad(target.sum(), wplus)
+    inferer = WPlusInferer(steps=1, learning_rate=1e-4, regulariser_weight=0.0, chunk_size=3)
+    result = inferer(images, network, return_details=True, anchor=anchor, anchor_weight=0.3)
+    expected = wplus - 1e-4 * gradient / (gradient.abs() + 1e-8)
+    torch.testing.assert_close(result.wplus, expected.detach(), rtol=0, atol=2e-6)
+
+
+def test_images_start_at_the_codes_that_redraw_them_best(network: SemanticGAN, images: Tensor) -> None:
+    starts = torch.stack([network.encode(images.roll(shift, 0)).detach() for shift in (1, 2, 3)], dim=1)
+    losses = [ReconstructionLoss()(network.decode(codes)[0], images, network) for codes in starts.unbind(1)]
+    best = torch.stack(losses, dim=1).argmin(1)
+    assert len(best.unique()) > 1
+    result = WPlusInferer(steps=0, chunk_size=3)(images, network, return_details=True, starts=starts)
+    for code, codes, index in zip(result.wplus, starts, best, strict=True):
+        assert torch.equal(code, codes[index])
+
+
+def test_curves_are_the_identity_unless_asked_for(network: SemanticGAN, images: Tensor) -> None:
+    identity = torch.tensor([[-1.0, 1.0]]).expand(4, 2)
+    assert torch.equal(refine(images, network, steps=1).curves, identity)
+    settings = {"steps": 2, "curve_knots": 3}
+    assert torch.equal(refine(images, network, **(settings | {"steps": 0})).curves, identity)
+    without = WPlusInferer(**settings)(images, network, return_details=True, find_curves=False)
+    for value, expected in zip(without, refine(images, network, steps=2), strict=True):
+        assert torch.equal(value, expected)
+    assert refine(images, network, **settings).curves.shape == (4, 3)
+
+
 @given(steps=st.integers(1, 300), warmup=st.floats(0, 1), rampdown=st.floats(0, 1))
 def test_every_step_has_a_learning_rate(steps: int, warmup: float, rampdown: float) -> None:
     inferer = WPlusInferer(steps=steps, warmup=warmup, rampdown=rampdown)
@@ -129,7 +162,9 @@ def test_learning_rate_schedule_in_closed_form() -> None:
     assert [inferer.learning_rate_factor(step) for step in range(8)] == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{}, {"regulariser_weight": 0.1}, {"optimise_noise": True}, {"patience": 2}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"regulariser_weight": 0.1}, {"optimise_noise": True}, {"patience": 2}, {"curve_knots": 4}]
+)
 def test_neighbours_do_not_matter(network: SemanticGAN, images: Tensor, settings: dict[str, Any]) -> None:
     settings = {"steps": 10, "tolerance": 0.05, **settings}
     together = refine(images, network, **settings)
@@ -139,10 +174,10 @@ def test_neighbours_do_not_matter(network: SemanticGAN, images: Tensor, settings
             torch.testing.assert_close(mine[0], theirs[index], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 3, 100])
-def test_chunks_give_the_same(network: SemanticGAN, images: Tensor, chunk_size: int) -> None:
-    whole = refine(images, network, steps=10)
-    for mine, theirs in zip(refine(images, network, steps=10, chunk_size=chunk_size), whole):
+@pytest.mark.parametrize("chunk_size, knots", [(1, 0), (3, 0), (100, 0), (3, 4)])
+def test_chunks_give_the_same(network: SemanticGAN, images: Tensor, chunk_size: int, knots: int) -> None:
+    whole = refine(images, network, steps=10, curve_knots=knots)
+    for mine, theirs in zip(refine(images, network, steps=10, curve_knots=knots, chunk_size=chunk_size), whole):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
 
 
@@ -393,6 +428,8 @@ def test_lpips_without_its_weights_tells_where_they_go(network: SemanticGAN, ima
         ("tolerance", 2.0),
         ("patience", 0),
         ("chunk_size", 0),
+        ("curve_knots", 1),
+        ("curve_weight", -0.5),
         ("perceptual", "vgg"),
         ("l2_weight", -1.0),
     ],

@@ -23,12 +23,18 @@ class MinibatchStdDev(nn.Module):
             raise ValueError(f"group_size is {group_size}, it must be at least 1")
         self.group_size = group_size
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to ``(B, C + 1, H, W)``."""
+    def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C + 1, H, W)``.
+
+        Args:
+            x: features.
+            parts: number of equal parts of the batch, one after the other, that are batches of their own.
+        """
         batch, _, height, width = x.shape
-        group = max(n for n in range(1, min(self.group_size, batch) + 1) if batch % n == 0)
-        # images i, i + B/group, i + 2B/group, ... form a group
-        grouped = x.float().unflatten(0, (group, batch // group))
-        deviation = (grouped.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
-        channel = deviation.repeat(group)[:, None, None, None].expand(batch, 1, height, width)
+        part = batch // parts
+        group = max(n for n in range(1, min(self.group_size, part) + 1) if part % n == 0)
+        # images i, i + B/group, i + 2B/group, ... of a part form a group
+        grouped = x.float().unflatten(0, (parts, group, part // group))
+        deviation = (grouped.var(1, unbiased=False) + 1e-8).sqrt().mean((2, 3, 4))
+        channel = deviation.repeat(1, group).flatten()[:, None, None, None].expand(batch, 1, height, width)
         return torch.cat([x, channel.to(x.dtype)], dim=1)

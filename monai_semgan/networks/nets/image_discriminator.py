@@ -59,24 +59,28 @@ class ImageDiscriminator(nn.Module):
         self.dense = EqualizedLinear(channels[-1] * 16, channels[-1])
         self.output = EqualizedLinear(channels[-1], 1)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, parts: int = 1) -> Tensor:
         """Judge images.
 
         Args:
             image: images in [-1, 1], ``(B, in_channels, size, size)``.
+            parts: number of equal parts of the batch that are judged as batches of their own, such as 2 for real
+                images followed by as many drawn ones.
 
         Returns:
             Logits ``(B, 1)``, large for real.
 
         Raises:
-            ValueError: when the image has another shape.
+            ValueError: when the image has another shape, or the batch does not fall into equal parts.
         """
         if image.shape[1:] != (self.in_channels, self.size, self.size):
             raise ValueError(
                 f"image has shape {tuple(image.shape)}, expected (batch, {self.in_channels}, {self.size}, {self.size})"
             )
+        if parts < 1 or image.shape[0] % parts:
+            raise ValueError(f"a batch of {image.shape[0]} images does not fall into {parts} equal parts")
         gain = math.sqrt(2.0)
         x = self.blocks(F.leaky_relu(self.from_image(image), 0.2) * gain)
-        x = F.leaky_relu(self.conv(self.stddev(x)), 0.2) * gain
+        x = F.leaky_relu(self.conv(self.stddev(x, parts)), 0.2) * gain
         x = F.leaky_relu(self.dense(x.flatten(1)), 0.2) * gain
         return self.output(x)

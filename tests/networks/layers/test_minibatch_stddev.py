@@ -32,6 +32,12 @@ def test_equals_closed_form(batch: int, group_size: int) -> None:
         np.testing.assert_allclose(result[image, 3].numpy(), expected, rtol=1e-4)
 
 
+@given(part=st.integers(1, 6), parts=st.integers(1, 3))
+def test_parts_are_batches_of_their_own(part: int, parts: int) -> None:
+    layer, x = MinibatchStdDev(), torch.randn(part * parts, 3, 2, 4)
+    torch.testing.assert_close(layer(x, parts), torch.cat([layer(one) for one in x.split(part)]))
+
+
 def test_two_images_give_half_their_distance() -> None:
     x = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), 3.0)])
     torch.testing.assert_close(MinibatchStdDev()(x)[:, 1], torch.full((2, 2, 2), 1.5))

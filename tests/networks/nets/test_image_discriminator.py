@@ -29,6 +29,18 @@ def test_sizes_and_channels(size: int, in_channels: int) -> None:
     assert discriminator.from_image.weight.shape[0] == min(128 // size, 8)
 
 
+@pytest.mark.parametrize("batch", [1, 3, 4])
+def test_real_and_drawn_images_pass_together_as_they_do_alone(batch: int) -> None:
+    discriminator, image = make_discriminator(), torch.randn(2 * batch, 1, 16, 16)
+    alone = torch.cat([discriminator(part) for part in image.split(batch)])
+    torch.testing.assert_close(discriminator(image, parts=2), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_unequal_parts_are_refused() -> None:
+    with pytest.raises(ValueError, match="a batch of 3 images does not fall into 2 equal parts"):
+        make_discriminator()(torch.randn(3, 1, 16, 16), parts=2)
+
+
 def test_order_within_a_group_does_not_matter() -> None:
     discriminator, image = make_discriminator(), torch.randn(4, 1, 16, 16)
     order = torch.tensor([2, 0, 3, 1])

@@ -1,0 +1,229 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+
+from monai_semgan.apps import label_budget
+from monai_semgan.data import VolumeReader
+from monai_semgan.inferers import WPlusInferer
+from monai_semgan.metrics import VOLUME_SCORES
+from tests.bundle_runs import EVALUATE, INFERENCE, overlap, rows, run_command, workflow
+from tests.tiny_bundle import tiny_bundle
+from tests.volume_files import BACK, FEET, FRONT, HEAD, LEFT, RIGHT, affine_of, ellipsoid, write_series, write_volume
+
+NAME = "liver_ct_mri_segmentation"
+# columns to the left, rows to the back, slices to the head
+AFFINE = affine_of(LEFT, BACK, HEAD, spacing=(1.2, 1.2, 5.0))
+SHAPE = (28, 24, 7)
+# a part of its own in each direction, and none on the first and the last slice
+LIVER = ellipsoid(SHAPE, 0.15, 0.6)
+
+
+@pytest.fixture(autouse=True)
+def bundle(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The bundle with a small network, in whose folder the commands run."""
+    bundle = tiny_bundle(tmp_path, repository, NAME)
+    monkeypatch.chdir(bundle)
+    return bundle
+
+
+def hounsfield(seed: int = 0) -> np.ndarray:
+    """Air, a body, and in it a brighter liver."""
+    noise = np.random.default_rng(seed).normal(0, 5, SHAPE)
+    body = ellipsoid(SHAPE[:2], 0, 0.9)[..., None]
+    return np.where(LIVER, 150, np.where(body, -50, -1000) + noise).round().astype(np.int16)
+
+
+def make_cohort(folder: Path) -> dict[str, str]:
+    """Write volumes of each format, and the lists of a datalist; settings of a run on it."""
+    folder.mkdir()
+    coronal = affine_of(RIGHT, FEET, FRONT, spacing=(1.2, 5.0, 1.2))
+    # the same body in another storage order: right for left, feet for head, front for back
+    turned = {"image": hounsfield(1)[::-1].transpose(0, 2, 1)[:, ::-1, ::-1], "label": LIVER[::-1].transpose(0, 2, 1)}
+    turned["label"] = turned["label"][:, ::-1, ::-1]
+    write_volume(folder / "plain.nii.gz", hounsfield(), AFFINE)
+    write_volume(folder / "turned.mha", turned["image"], coronal)
+    write_volume(folder / "plain.nrrd", hounsfield(2), AFFINE)
+    write_series(folder / "series", hounsfield() + 1024, AFFINE, RescaleIntercept=-1024, RescaleSlope=1)
+    labels = folder.parent / "labels"
+    labels.mkdir()
+    write_volume(labels / "plain.nii.gz", LIVER.astype(np.uint8), AFFINE)
+    write_volume(labels / "turned.mha", turned["label"].astype(np.uint8), coronal)
+    write_volume(labels / "moved.nii.gz", LIVER.astype(np.uint8), affine_of(LEFT, BACK, HEAD, spacing=(1.2, 1.2, 4)))
+    plain = str(labels / "plain.nii.gz")
+    pairs = [
+        {"image": "plain.nii.gz", "label": plain},
+        {"image": "turned.mha", "label": str(labels / "turned.mha")},
+        {"image": "series", "label": plain},
+    ]
+    datalist = {
+        "train_2": pairs[:2],
+        "unlabeled": [{"image": pair["image"]} for pair in pairs],
+        # a volume of another modality joins the images without labels
+        "mri": [{"image": "plain.nrrd", "modality": "mri"}],
+        "val": pairs[2:],
+        "test": pairs,
+        "moved": [pairs[0], {"image": "plain.nrrd", "label": str(labels / "moved.nii.gz")}],
+    }
+    (folder.parent / "datalist.json").write_text(json.dumps(datalist))
+    return {"datalist": str(folder.parent / "datalist.json"), "dataset_dir": str(folder)}
+
+
+def evaluate(folder: Path, files: list[str], **settings: Any) -> ConfigWorkflow:
+    flow = workflow(files, logging_file=False, device="cpu", output_dir=str(folder), **settings)
+    flow.run()
+    return flow
+
+
+def brightness(tmp_path: Path) -> dict[str, Any]:
+    """Settings of a run whose network gives the intensity: a label map lies where a volume is bright."""
+    torch.save({"weight": torch.ones(1, 1, 1, 1), "bias": torch.zeros(1)}, tmp_path / "bright.pt")
+    return {
+        "network": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1},
+        "inferer": "%configs/grid.yaml::simple_inferer",
+        "ckpt_path": str(tmp_path / "bright.pt"),
+    }
+
+
+def test_training_on_slices_makes_weights_for_volumes(tmp_path: Path) -> None:
+    data = make_cohort(tmp_path / "in")
+    weights = str(tmp_path / "model.pt")
+
+    def train(name: str, **settings: Any) -> Any:
+        settings |= {"train_list": "train_2", "image_lists": ["unlabeled", "mri"], "output_dir": str(tmp_path / name)}
+        few = {"max_epochs": 1, "steps_per_epoch": 2, "num_workers": 1}
+        flow = ConfigWorkflow(
+            f"configs/{name}.yaml", logging_file=False, workflow_type="train", **data, **few, **settings
+        )
+        flow.initialize()
+        assert flow.check_properties() == []
+        flow.run()
+        flow.finalize()
+        return flow.parser
+
+    loader = train("train_gan").get_parsed_content("train::dataloader")
+    assert len(loader.images) == 4 * SHAPE[2] and len(loader.pairs) == 2 * SHAPE[2]
+    assert sum(not item["label"].any() for item in loader.pairs) == 2 * sum(~LIVER.any((0, 1)))
+    for first, second in zip(list(loader.pairs)[: SHAPE[2]], list(loader.pairs)[SHAPE[2] :]):
+        # one body, stored in two ways
+        assert torch.equal(first["label"], second["label"])
+        for item in (first, second):
+            assert item["image"].shape == item["label"].shape == (1, 32, 32)
+            assert item["image"].min() == -1 and item["image"].max() <= 1
+            assert (item["image"][item["label"] == 1] > 0).float().mean() > 0.9 or not item["label"].any()
+    checkpoint = str(tmp_path / "train_gan" / "state.pt")
+    # StatsHandler would keep writing to the standard output of this test
+    quiet: dict[str, Any] = {"validate::handlers": []}
+    encoder = train("train_encoder", gan_ckpt_path=checkpoint, ckpt_path=weights, val_interval=1, **quiet)
+    assert 0 <= encoder.get_parsed_content("validate::evaluator").state.metrics["val_mean_dice"] <= 1
+
+    damaged = tmp_path / "in" / "truncated.nii.gz"
+    damaged.write_bytes((tmp_path / "in" / "plain.nii.gz").read_bytes()[:-200])
+    done = run_command(INFERENCE, dataset_dir=data["dataset_dir"], ckpt_path=weights, output_dir=tmp_path / "out")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip().endswith(f"1 of 5 images failed: see the messages in {tmp_path}/out/report.csv")
+    report = rows(tmp_path / "out" / "report.csv")
+    assert "truncated.nii.gz is damaged" in report.pop("truncated.nii.gz")["message"]
+    assert set(report) == {"plain.nii.gz", "turned.mha", "plain.nrrd", "series"}
+    for name, row in report.items():
+        array, meta = VolumeReader().get_data(tmp_path / "in" / name)
+        mask = nib.load(tmp_path / "out" / row["mask"])
+        assert mask.shape == array.shape and mask.get_data_dtype() == np.uint8
+        np.testing.assert_allclose(mask.affine, meta["original_affine"], atol=1e-4)
+        errors = tmp_path / "out" / row["mask"].replace("_mask.nii.gz", "_slices.csv")
+        assert len(errors.read_text().splitlines()) == 1 + SHAPE[2]
+        with Image.open(tmp_path / "out" / row["overlay"]) as page:
+            assert page.mode == "RGB"
+
+
+def test_evaluation_scores_whole_volumes(tmp_path: Path, repository: Path) -> None:
+    data, bright = make_cohort(tmp_path / "in"), brightness(tmp_path)
+    flow = evaluate(tmp_path / "ct", EVALUATE, **data, **bright)
+    assert flow.check_properties() == []
+    flow.finalize()
+    report = rows(tmp_path / "ct" / "report.csv")
+    assert set(report) == {"plain.nii.gz", "turned.mha", "series"}
+    for row in report.values():
+        assert tuple(row)[-len(VOLUME_SCORES) :] == VOLUME_SCORES
+        assert float(row["dice"]) > 0.95 and float(row["hausdorff95_mm"]) < 5
+        assert float(row["label_volume_ml"]) == pytest.approx(LIVER.sum() * 1.2 * 1.2 * 5 / 1000, abs=1e-4)
+        assert float(row["false_positive_voxels"]) == 0
+    mask = nib.load(tmp_path / "ct" / report["plain.nii.gz"]["mask"])
+    assert overlap(np.asarray(mask.dataobj), LIVER) == pytest.approx(float(report["plain.nii.gz"]["dice"]), abs=1e-6)
+    summary = json.loads((tmp_path / "ct" / "summary.json").read_text())
+    assert summary["dice"]["n"] == 3 and set(summary["dice"]) == {"n", "mean", "std", "median", "min", "max"}
+
+    # MRI is scaled in another way, by the configs of the label budgets as well
+    mri = evaluate(tmp_path / "mri", [*EVALUATE, str(repository / "configs" / "liver_mri.yaml")], **data, **bright)
+    ct_image, mri_image = (f.parser.get_parsed_content("dataset")[0]["image"] for f in (flow, mri))
+    assert not torch.equal(ct_image, mri_image)
+
+    moved = evaluate(tmp_path / "moved", EVALUATE, **data, **bright, list_key="moved")
+    with pytest.raises(SystemExit, match="1 of 2 images failed"):
+        moved.finalize()
+    message = rows(tmp_path / "moved" / "report.csv")["plain.nrrd"]["message"]
+    assert "its spacing is [1.2, 1.2, 4.0], the image's [1.2, 1.2, 5.0]" in message
+
+
+def test_pieces_are_dropped_on_request(tmp_path: Path) -> None:
+    data, bright = make_cohort(tmp_path / "in"), brightness(tmp_path)
+    spots = hounsfield()
+    spots[3:5, 3:5, 0] = 150
+    write_volume(tmp_path / "in" / "plain.nii.gz", spots, AFFINE)
+    scores = []
+    for pieces in (0, 1):
+        folder = tmp_path / str(pieces)
+        evaluate(folder, EVALUATE, **data, **bright, largest_components=pieces)
+        scores.append(float(rows(folder / "report.csv")["plain.nii.gz"]["false_positive_voxels"]))
+    assert scores[0] > 0 and scores[1] == 0
+
+
+def test_settings_of_the_refinement_are_off_and_reach_the_inferer() -> None:
+    names = {"neighbour_rounds": 2, "smoothness": 0.5, "inferer::curve_knots": 5}
+    off = workflow(INFERENCE, logging_file=False, device="cpu").parser.get_parsed_content("inferer")
+    assert not off.relates_slices and isinstance(off.inferer, WPlusInferer)
+    settings = {f"inferer::{name}": value for name, value in names.items()}
+    on = workflow(INFERENCE, logging_file=False, device="cpu", **settings).parser.get_parsed_content("inferer")
+    assert (on.neighbour_rounds, on.smoothness, on.inferer.curve_knots) == (2, 0.5, 5)
+
+
+def test_without_weights_the_message_says_what_to_do(tmp_path: Path) -> None:
+    data = make_cohort(tmp_path / "in")
+    flow = workflow(INFERENCE, logging_file=False, dataset_dir=data["dataset_dir"], output_dir=str(tmp_path / "out"))
+    with pytest.raises(SystemExit, match=r"models/model\.pt do not exist: put them there.*docs/README\.md"):
+        flow.run()
+
+
+def test_unet_is_evaluated_slice_by_slice(tmp_path: Path, repository: Path) -> None:
+    data = make_cohort(tmp_path / "in")
+    files = [*EVALUATE, str(repository / "configs" / "unet_evaluate.yaml")]
+    network = workflow(files).parser.get_parsed_content("network")
+    torch.save(network.state_dict(), tmp_path / "unet.pt")
+    evaluate(tmp_path / "out", files, **data, ckpt_path=str(tmp_path / "unet.pt")).finalize()
+    assert {row["status"] for row in rows(tmp_path / "out" / "report.csv").values()} == {"ok"}
+
+
+def test_the_shipped_experiment_names_what_exists(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = {name: [{"image": name}] for name in ("train_2", "train_4", "train_8", "test", "test_hu", "ood_test")}
+    (tmp_path / "liver").mkdir()
+    (tmp_path / "liver" / "datalist.json").write_text(json.dumps(lists))
+    monkeypatch.setenv("SEMGAN_DATA", str(tmp_path))
+    monkeypatch.chdir(repository)
+    stages = label_budget.plan(label_budget.load_config(repository / "configs" / "liver_label_budget.yaml"))
+    assert sum(stage.row is None for stage in stages) == 3 + 1 + 3
+    mri = [stage for stage in stages if stage.row and stage.row["list"] == "ood_test"]
+    assert len(mri) == 9
+    assert all(stage.config_files[-1] == str(repository / "configs" / "liver_mri.yaml") for stage in mri)
