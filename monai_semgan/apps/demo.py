@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from monai_semgan.metrics import REPORTED_SCORES
-from monai_semgan.networks.nets import SemanticGAN, SemanticGenerator
+from monai_semgan.networks.nets import SemanticGAN
 
 CONFIGS = ("configs/inference.yaml", "configs/evaluate.yaml")
 REPORT = "report.csv"
@@ -64,11 +64,11 @@ def to_label(logits: Tensor) -> np.ndarray:
     return label.numpy()
 
 
-def draw_samples(generator: SemanticGenerator, folder: Path, *, num: int = 6, truncation: float = 0.8) -> Path:
-    """Write images with their labels, drawn by a generator, and the datalist that names them.
+def draw_samples(network: SemanticGAN, folder: Path, *, num: int = 6, truncation: float = 0.8) -> Path:
+    """Write images with their labels, drawn by a network, and the datalist that names them.
 
     Args:
-        generator: a trained generator.
+        network: a trained network.
         folder: where ``images/``, ``labels/`` and ``datalist.json`` are written.
         num: number of images; image k is drawn from seed k, whatever ``num`` is.
         truncation: 1 for the full variety of images, towards 0 for images nearer the mean one.
@@ -81,7 +81,7 @@ def draw_samples(generator: SemanticGenerator, folder: Path, *, num: int = 6, tr
     items = []
     for seed in range(num):
         seeded = torch.Generator().manual_seed(seed)
-        image, logits = generator.sample(1, truncation=truncation, generator=seeded)
+        image, logits = network.sample(1, truncation=truncation, generator=seeded)
         item = {"image": f"images/sample_{seed}.png", "label": f"labels/sample_{seed}.png"}
         Image.fromarray(to_uint8(image[0])).save(folder / item["image"])
         Image.fromarray(to_label(logits[0])).save(folder / item["label"])
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     # what an earlier run left must not be told as the result of one that stops at once
     (results / REPORT).unlink(missing_ok=True)
-    datalist = draw_samples(network.generator, samples, num=options.num)
+    datalist = draw_samples(network, samples, num=options.num)
     print(f"Drew {options.num} images with their true labels: {samples}", flush=True)
     code = segment(bundle, datalist, results)
     if (results / REPORT).is_file():

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import statistics
 import sys
@@ -59,9 +60,8 @@ def convolution_rate(device: torch.device, dtype: torch.dtype, *, repeats: int =
             image = torch.randn(batch, channels, side, side, device=device, dtype=dtype)
             weight = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype)
             image, weight = (x.contiguous(memory_format=memory_format) for x in (image, weight))
-            best = min(
-                seconds(lambda x=image, w=weight: F.conv2d(x, w, padding=1), device, repeats=1) for _ in range(repeats)
-            )
+            convolve = functools.partial(F.conv2d, image, weight, padding=1)
+            best = min(seconds(convolve, device, repeats=1) for _ in range(repeats))
             shapes[f"{batch}x{channels}x{side}x{side} {str(memory_format)[6:]}"] = operations / best / 1e9
     return {"gflops": max(shapes.values()), "shapes": shapes}
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def generate(preset: Preset, size: int, batch: int, amp: bool, device: torch.dev
 
 
 @contextmanager
-def perceptual_distance(kind: str):
+def perceptual_distance(kind: str) -> Iterator[PerceptualDistance]:
     """The perceptual distance; that of LPIPS with random weights, which take as long as those that were learnt."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vgg16.pth"

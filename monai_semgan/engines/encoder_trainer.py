@@ -30,8 +30,8 @@ class EncoderTrainer(Trainer):
     with their true label and codes, so they are pairs without end; they carry a weight of their own. The encoder may
     see a perturbed image while the loss asks for the clean one, which prepares it for other scanners.
 
-    A generator that learns too rehearses what the GAN taught it: samples come from a copy that stays as the GAN left
-    it, and are redrawn from their true codes.
+    A generator that learns too may rehearse what the GAN taught it: samples then come from a copy that stays as the GAN
+    left it, and are redrawn from their true codes.
 
     ``state.output`` holds the floats ``loss``, ``segmentation``, ``reconstruction``, ``synthetic_segmentation``,
     ``synthetic_codes``, ``taught_segmentation``.
@@ -47,6 +47,9 @@ class EncoderTrainer(Trainer):
             encoder; 0 keeps them as the GAN left them.
         generator_lr: learning rate of the rest of the synthesis network, which then learns to redraw real images; 0, as
             in the paper, keeps it as the GAN left it.
+        rehearse: whether a generator that learns rehearses. It then goes on to draw what its mapping network's codes
+            mean, at some cost of what it redraws; without, it knows codes of images alone, such as
+            :class:`monai_semgan.networks.nets.WPlusPrior` gives.
         synthetic_batch_size: samples of the generator a batch.
         synthetic_weight: weight of the samples' segmentation loss.
         teacher: network from images to label logits, whose label of an unlabelled image, before jitter and
@@ -78,6 +81,7 @@ class EncoderTrainer(Trainer):
         lr: float = 1e-3,
         label_lr: float = 0.0,
         generator_lr: float = 0.0,
+        rehearse: bool = False,
         synthetic_batch_size: int = 4,
         synthetic_weight: float = 1.0,
         teacher: nn.Module | None = None,
@@ -112,7 +116,7 @@ class EncoderTrainer(Trainer):
         self.loss = loss
         self.ema = ExponentialMovingAverage(self.network, half_life=ema_half_life)
         network.generator.requires_grad_(False)
-        self.rehearses = bool(label_lr or generator_lr)
+        self.rehearses = rehearse and bool(label_lr or generator_lr)
         self.gan = copy.deepcopy(network.generator).eval() if self.rehearses else network.generator
         groups = [{"params": list(network.encoder.parameters()), "lr": lr}]
         branches = {name: w for name, w in network.generator.named_parameters() if "to_label." in name}

@@ -68,13 +68,13 @@ class SemanticGANEvaluator(SupervisedEvaluator):
             **kwargs,
         )
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Run the evaluation.
 
         Args:
             global_epoch: epoch of the training that it belongs to, 1 without one.
         """
-        if len(self.data_loader) == 0:
+        if len(self.data_loader) == 0:  # type: ignore[arg-type]
             # ignite refuses to iterate over nothing; handlers still begin and complete their files
             self.fire_event(Events.STARTED)
             self.fire_event(Events.COMPLETED)

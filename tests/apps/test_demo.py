@@ -20,7 +20,9 @@ SIZE = TINY_NETWORK["size"]
 
 
 def tiny_network(image_channels: int = 1) -> SemanticGAN:
-    return SemanticGAN(image_channels=image_channels, **TINY_NETWORK)
+    network = SemanticGAN(image_channels=image_channels, **TINY_NETWORK).eval()
+    network.prior.fit(torch.randn(9, network.generator.num_codes, network.generator.latent_dim))
+    return network
 
 
 def test_to_uint8_spans_the_range_and_orders_channels() -> None:
@@ -37,13 +39,13 @@ def test_to_label_is_0_and_255_or_class_indices() -> None:
 
 
 @pytest.mark.parametrize(("image_channels", "mode"), [(1, "L"), (3, "RGB")])
-def test_samples_are_what_the_generator_draws_from_their_seed(tmp_path: Path, image_channels: int, mode: str) -> None:
-    generator = tiny_network(image_channels).generator.eval()
-    datalist = demo.draw_samples(generator, tmp_path, num=2, truncation=0.5)
+def test_samples_are_what_the_network_draws_from_their_seed(tmp_path: Path, image_channels: int, mode: str) -> None:
+    network = tiny_network(image_channels)
+    datalist = demo.draw_samples(network, tmp_path, num=2, truncation=0.5)
     items = json.loads(datalist.read_text())["test"]
     assert len(items) == 2
     for seed, item in enumerate(items):
-        image, logits = generator.sample(1, truncation=0.5, generator=torch.Generator().manual_seed(seed))
+        image, logits = network.sample(1, truncation=0.5, generator=torch.Generator().manual_seed(seed))
         with Image.open(tmp_path / item["image"]) as picture:
             assert picture.mode == mode
             levels = torch.from_numpy(np.array(picture)).reshape(SIZE, SIZE, image_channels).permute(2, 0, 1)
@@ -53,9 +55,9 @@ def test_samples_are_what_the_generator_draws_from_their_seed(tmp_path: Path, im
 
 
 def test_samples_do_not_depend_on_their_number(tmp_path: Path) -> None:
-    generator = tiny_network().generator.eval()
-    demo.draw_samples(generator, tmp_path / "one", num=1)
-    demo.draw_samples(generator, tmp_path / "two", num=2)
+    network = tiny_network()
+    demo.draw_samples(network, tmp_path / "one", num=1)
+    demo.draw_samples(network, tmp_path / "two", num=2)
     first = "images/sample_0.png"
     assert (tmp_path / "one" / first).read_bytes() == (tmp_path / "two" / first).read_bytes()
 

@@ -81,12 +81,17 @@ def test_generator_lr_moves_all_but_the_mapping_and_the_label_branches() -> None
     assert {name for name in before if "to_label." in name or name.startswith("mapping.")} == still
 
 
+def test_without_rehearsal_samples_are_those_of_the_generator_that_learns() -> None:
+    trainer = tiny_encoder_trainer(generator_lr=1e-3)
+    assert trainer.gan is trainer.network.generator and not trainer.rehearses
+
+
 @pytest.mark.parametrize("rates", [{}, {"label_lr": 1e-3}, {"generator_lr": 1e-3}])
 def test_a_generator_that_learns_rehearses_what_the_gan_left(
     rates: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It redraws samples of the GAN, which stays, from their codes; one that is frozen from the encoder's."""
-    trainer = tiny_encoder_trainer(**rates)
+    trainer = tiny_encoder_trainer(**rates, rehearse=True)
     gan = weights(trainer.network.generator)
     drawn: list[Tensor] = []
     decoded: list[Tensor] = []

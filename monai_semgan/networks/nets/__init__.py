@@ -10,5 +10,6 @@ from monai_semgan.networks.nets.joint_discriminator import JointDiscriminator
 from monai_semgan.networks.nets.semantic_gan import SemanticGAN
 from monai_semgan.networks.nets.semantic_generator import SemanticGenerator
 from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder
+from monai_semgan.networks.nets.wplus_prior import WPlusPrior
 
-__all__ = ["ImageDiscriminator", "JointDiscriminator", "SemanticGAN", "SemanticGenerator", "WPlusEncoder"]
+__all__ = ["ImageDiscriminator", "JointDiscriminator", "SemanticGAN", "SemanticGenerator", "WPlusEncoder", "WPlusPrior"]

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from monai_semgan.networks.nets.semantic_generator import SemanticGenerator
 from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder
+from monai_semgan.networks.nets.wplus_prior import WPlusPrior
 
 
 class SemanticGAN(nn.Module):
     r"""SemanticGAN's inference network, :math:`y = G_y(\bar w + E(x))`.
 
-    Its state dict is what a bundle ships. Discriminators belong to training alone.
+    Its state dict is what a bundle ships, the distribution of the images' codes included, from which :meth:`sample`
+    draws. Discriminators belong to training alone.
 
     Args:
         size: side of the square images in pixels, a power of two from 16.
@@ -63,6 +65,7 @@ class SemanticGAN(nn.Module):
             pyramid_channels=pyramid_channels,
             head_channels=head_channels,
         )
+        self.prior = WPlusPrior(self.generator.num_codes, latent_dim)
 
     @torch.jit.export
     def encode(self, image: Tensor) -> Tensor:
@@ -84,3 +87,24 @@ class SemanticGAN(nn.Module):
             Label logits ``(B, label_channels, size, size)``.
         """
         return self.decode(self.encode(image), None)[1]
+
+    @torch.jit.unused
+    @torch.no_grad()
+    def sample(
+        self, num: int, *, truncation: float = 1.0, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw images like those that it was trained on, with label logits, from :class:`WPlusPrior`.
+
+        Args:
+            num: number of images.
+            truncation: 1 for the full variety of images, towards 0 for images nearer the mean one.
+            generator: source of random numbers on the CPU, for a seed of one's own.
+
+        Returns:
+            Images in [-1, 1], ``(num, image_channels, size, size)``, and logits ``(num, label_channels, size, size)``.
+
+        Raises:
+            ValueError: when the training of the encoder has not fitted the distribution.
+        """
+        image, logits = self.decode(self.prior.sample(num, truncation=truncation, generator=generator))
+        return image.clamp(-1.0, 1.0), logits
