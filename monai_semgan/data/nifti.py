@@ -1,7 +1,7 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""NIfTI files of one two-dimensional image."""
+"""NIfTI files, and those of one two-dimensional image."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ import nibabel as nib
 import numpy as np
 
 
-def read_nifti(path: Path) -> tuple[np.ndarray, dict]:
-    """Read a NIfTI file that holds one 2-D image."""
+def load_nifti(path: Path) -> tuple[Any, np.ndarray]:
+    """Load a NIfTI file of any number of dimensions: nibabel's image and its values.
+
+    Raises:
+        ValueError: when it cannot be read, with the cause.
+    """
     try:
         image: Any = nib.load(path)
-        array = np.asanyarray(image.dataobj)
+        return image, np.asanyarray(image.dataobj)
     except Exception as error:  # nibabel passes on whatever gzip, zlib or numpy raise
         raise ValueError(f"{path.name} is damaged or not a NIfTI file ({error}): export it again") from error
+
+
+def read_nifti(path: Path) -> tuple[np.ndarray, dict]:
+    """Read a NIfTI file that holds one 2-D image."""
+    image, array = load_nifti(path)
     if array.dtype.fields:
         raise ValueError(f"{path.name} is a NIfTI file of colours: convert it to grey values, or export it as PNG")
     shape = array.shape

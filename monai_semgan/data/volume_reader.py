@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from monai.config import PathLike
 from monai.data import ImageReader
@@ -19,6 +18,7 @@ from monai.utils import ensure_tuple
 
 from monai_semgan.data.dicom_series import is_dicom, read_series
 from monai_semgan.data.formats import DICOM, META_IMAGE, NIFTI, NRRD, VOLUME_SUFFIXES, suffix
+from monai_semgan.data.nifti import load_nifti
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +103,7 @@ class VolumeReader(ImageReader):
 
 def read_nifti(path: Path) -> tuple[np.ndarray, dict]:
     """Read a NIfTI file of any number of dimensions."""
-    try:
-        image: Any = nib.load(path)
-        array = np.asanyarray(image.dataobj)
-    except Exception as error:  # nibabel passes on whatever gzip, zlib or numpy raise
-        raise ValueError(f"{path.name} is damaged or not a NIfTI file ({error}): export it again") from error
+    image, array = load_nifti(path)
     header = image.header
     if header["qform_code"] == 0 and header["sform_code"] == 0:
         logger.warning(

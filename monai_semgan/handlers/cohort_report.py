@@ -112,8 +112,9 @@ class CohortReport:
         self.rows = [row for row in self._read(self.path) if row["status"] == "ok"] if own else []
         if self.rank == 0 and not self.resume:
             # each process replaces its own
+            own_files = {f"report.{rank}.csv" for rank in range(self.world_size)}
             for path in self._reports():
-                if path not in (self.output_dir / f"report.{rank}.csv" for rank in range(self.world_size)):
+                if path.name not in own_files:
                     path.unlink()
         self.total = len(self.rows) + len(engine.data_loader.dataset)  # type: ignore[attr-defined]
         write_csv(self.path, self.columns, self.rows)
@@ -203,7 +204,7 @@ class CohortReport:
         """Put the rows of all reports into one, a file that was ok once before one that failed."""
         rows: dict[str, dict[str, Any]] = {}
         for row in self._earlier():
-            if rows.get(row["file"], row)["status"] != "ok" or row["file"] not in rows:
+            if row["file"] not in rows or rows[row["file"]]["status"] != "ok":
                 rows[row["file"]] = row
         self.rows = sorted(rows.values(), key=lambda row: row["file"])
         write_csv(self.output_dir / "report.csv", self.columns, self.rows)

@@ -5,57 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
-from monai.transforms import SaveImaged
 from monai.utils import convert_to_tensor
 
-
-class SaveLabelMapd(SaveImaged):
-    """Write a label map as NIfTI of unsigned bytes, with the shape and the geometry of its volume's file.
-
-    Of a NIfTI volume the whole header is kept but for the type of the values: qform, sform and their codes, units,
-    description. Label maps of other formats have the volume's affine. The file is
-    ``{output_dir}/{item[name_key]}{postfix}.nii.gz``; its path is put into the item as ``{key}_file``. (A
-    ``SaveImaged``, so that MONAI Label, which writes by itself, knows to leave it out.)
-
-    Args:
-        keys: keys of the label maps ``(1, ...)``, on the grid of their volume, with the metadata that
-            :class:`monai_semgan.data.VolumeReader` gives.
-        output_dir: folder to write to.
-        name_key: key of the item that holds the file's name without suffix; may contain folders.
-        postfix: ending of the name.
-        allow_missing_keys: pass over keys that an item does not have.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        output_dir: PathLike,
-        name_key: str = "name",
-        postfix: str = "_mask",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, output_dir=str(output_dir), allow_missing_keys=allow_missing_keys)
-        self.output_dir = Path(output_dir)
-        self.name_key = name_key
-        self.postfix = postfix
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            file = self.output_dir / f"{d[self.name_key]}{self.postfix}.nii.gz"
-            image = label_map(d[key])
-            file.parent.mkdir(parents=True, exist_ok=True)
-            nib.save(image, file)
-            d[f"{key}_file"] = str(file)
-        return d
+from monai_semgan.transforms.save_mask import SaveMaskd
 
 
 def label_map(mask: MetaTensor) -> nib.Nifti1Image:
@@ -99,3 +56,31 @@ def with_header(array: np.ndarray, block: bytes) -> nib.Nifti1Image:
     # the range in which the volume is displayed
     image.header["cal_min"] = image.header["cal_max"] = 0
     return image
+
+
+def write_label_map(mask: MetaTensor, path: Path) -> Path:
+    """Write the NIfTI image of a label map to a file without suffix; returns the file with its suffix."""
+    # names may hold dots, so the suffix is appended, not replaced
+    file = path.with_name(path.name + ".nii.gz")
+    nib.save(label_map(mask), file)
+    return file
+
+
+class SaveLabelMapd(SaveMaskd):
+    """Write a label map as NIfTI of unsigned bytes, with the shape and the geometry of its volume's file.
+
+    Of a NIfTI volume the whole header is kept but for the type of the values: qform, sform and their codes, units,
+    description. Label maps of other formats have the volume's affine. The file is
+    ``{output_dir}/{item[name_key]}{postfix}.nii.gz``; its path is put into the item as ``{key}_file``. (A
+    ``SaveImaged``, so that MONAI Label, which writes by itself, knows to leave it out.)
+
+    Args:
+        keys: keys of the label maps ``(1, ...)``, on the grid of their volume, with the metadata that
+            :class:`monai_semgan.data.VolumeReader` gives.
+        output_dir: folder to write to.
+        name_key: key of the item that holds the file's name without suffix; may contain folders.
+        postfix: ending of the name.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    write = staticmethod(write_label_map)

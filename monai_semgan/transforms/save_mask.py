@@ -20,42 +20,6 @@ from PIL import Image
 from monai_semgan.data.formats import PICTURE
 
 
-class SaveMaskd(SaveImaged):
-    """Write a binary mask: PNG (0 and 255) for pictures, NIfTI (0 and 1) with the image's affine for all else.
-
-    The file is ``{output_dir}/{item[name_key]}{postfix}.png`` or ``.nii.gz``; its path is put into the item as
-    ``{key}_file``. (A ``SaveImaged``, so that MONAI Label, which writes by itself, knows to leave it out.)
-
-    Args:
-        keys: keys of the masks, on the grid of their image, with the metadata of their image.
-        output_dir: folder to write to.
-        name_key: key of the item that holds the file's name without suffix; may contain folders.
-        postfix: ending of the name.
-        allow_missing_keys: pass over keys that an item does not have.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        output_dir: PathLike,
-        name_key: str = "name",
-        postfix: str = "_mask",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, output_dir=str(output_dir), allow_missing_keys=allow_missing_keys)
-        self.output_dir = Path(output_dir)
-        self.name_key = name_key
-        self.postfix = postfix
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            path = self.output_dir / f"{d[self.name_key]}{self.postfix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            d[f"{key}_file"] = str(write_mask(d[key], path))
-        return d
-
-
 def write_mask(mask: MetaTensor, path: Path) -> Path:
     """Write one mask beside the metadata's format.
 
@@ -88,3 +52,41 @@ def write_mask(mask: MetaTensor, path: Path) -> Path:
     volume.header.set_xyzt_units("mm")
     nib.save(volume, file)
     return file
+
+
+class SaveMaskd(SaveImaged):
+    """Write a binary mask: PNG (0 and 255) for pictures, NIfTI (0 and 1) with the image's affine for all else.
+
+    The file is ``{output_dir}/{item[name_key]}{postfix}.png`` or ``.nii.gz``; its path is put into the item as
+    ``{key}_file``. (A ``SaveImaged``, so that MONAI Label, which writes by itself, knows to leave it out.)
+
+    Args:
+        keys: keys of the masks, on the grid of their image, with the metadata of their image.
+        output_dir: folder to write to.
+        name_key: key of the item that holds the file's name without suffix; may contain folders.
+        postfix: ending of the name.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    write = staticmethod(write_mask)
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: PathLike,
+        name_key: str = "name",
+        postfix: str = "_mask",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, output_dir=str(output_dir), allow_missing_keys=allow_missing_keys)
+        self.output_dir = Path(output_dir)
+        self.name_key = name_key
+        self.postfix = postfix
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            path = self.output_dir / f"{d[self.name_key]}{self.postfix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            d[f"{key}_file"] = str(self.write(d[key], path))
+        return d
