@@ -26,6 +26,10 @@ class DifferentiableAugmentation(nn.Module):
         shift: shift along each axis is drawn uniformly up to this fraction of the side.
         rotate: rotation is drawn uniformly up to this angle, in degrees.
         flip: whether left and right change places, in half of the images that are changed.
+        curve: intensities go through a random curve, linear between 6 evenly spaced knots. Its values at the knots lie
+            between the identity (0) and uniform numbers from [-1, 1] (1), by a share drawn uniformly up to this value;
+            it may fall as well as rise, so tissues change their order. Black stays black, and all channels share it
+            (after the global intensity non-linear augmentation of Ouyang et al., IEEE TMI 2023, arXiv:2111.12525).
         colour: gain of each channel, above black, is drawn log-uniformly from [1 / (1 + colour), 1 + colour].
         brightness: offset is drawn uniformly up to this value; the image spans 2.
         contrast: contrast is drawn log-uniformly from [1 / (1 + contrast), 1 + contrast].
@@ -46,6 +50,7 @@ class DifferentiableAugmentation(nn.Module):
         shift: float = 0.0,
         rotate: float = 0.0,
         flip: bool = False,
+        curve: float = 0.0,
         colour: float = 0.0,
         brightness: float = 0.0,
         contrast: float = 0.0,
@@ -61,6 +66,7 @@ class DifferentiableAugmentation(nn.Module):
             "stretch": stretch,
             "shift": shift,
             "rotate": rotate,
+            "curve": curve,
             "colour": colour,
             "brightness": brightness,
             "contrast": contrast,
@@ -68,6 +74,8 @@ class DifferentiableAugmentation(nn.Module):
             "blur": blur,
             "noise": noise,
         }
+        if curve > 1:
+            raise ValueError(f"curve is {curve}, it must lie in [0, 1]")
         if negative := [f"{name} is {value}" for name, value in ranges.items() if value < 0]:
             raise ValueError(f"{', '.join(negative)}: ranges must not be negative")
         self.p: Tensor
@@ -77,6 +85,7 @@ class DifferentiableAugmentation(nn.Module):
         self.shift = shift
         self.rotate = rotate
         self.flip = flip
+        self.curve = curve
         self.colour = colour
         self.brightness = brightness
         self.contrast = contrast
@@ -108,6 +117,8 @@ class DifferentiableAugmentation(nn.Module):
                 outside[:, image.shape[1]] = 1.0
             joined = self.warp(joined, outside)
             image, label = joined[:, : image.shape[1]], None if label is None else joined[:, image.shape[1] :]
+        if self.curve:
+            image = self.remap(image)
         if self.colour:
             image = self.cast(image)
         if self.brightness or self.contrast:
@@ -143,6 +154,18 @@ class DifferentiableAugmentation(nn.Module):
         theta = torch.stack(rows, dim=1).view(batch, 2, 3)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x.float() - outside, grid, align_corners=False).to(x.dtype) + outside
+
+    def remap(self, image: Tensor) -> Tensor:
+        """Put the intensities of each image through a curve of its own; beyond [-1, 1] it goes on straight."""
+        batch, knots = len(image), 6
+        identity = torch.linspace(-1, 1, knots, device=self.p.device)
+        share = self.uniform(batch, self.curve).abs()[:, None]
+        values = identity + share * (torch.rand(batch, knots, device=self.p.device) * 2 - 1 - identity)
+        values[:, 0] = -1.0
+        place = (image.float().flatten(1) + 1) * ((knots - 1) / 2)
+        index = place.detach().floor().clamp(0, knots - 2).long()
+        left, right = values.gather(1, index), values.gather(1, index + 1)
+        return (left + (place - index) * (right - left)).view_as(image).to(image.dtype)
 
     def cast(self, image: Tensor) -> Tensor:
         """Multiply each channel, measured from black, by a gain of its own."""

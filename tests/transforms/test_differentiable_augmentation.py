@@ -16,7 +16,7 @@ from torch import Tensor
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
 GEOMETRY = {"scale": 0.3, "stretch": 0.2, "shift": 0.2, "rotate": 20}
-RANGES = GEOMETRY | {"colour": 0.4, "brightness": 0.4, "contrast": 0.5, "shading": 0.2, "blur": 1.5, "noise": 0.1}
+RANGES = GEOMETRY | {"curve": 0.8, "colour": 0.4, "brightness": 0.4, "contrast": 0.5, "shading": 0.2, "blur": 1.5, "noise": 0.1}
 
 
 def image_and_label(batch: int = 4) -> tuple[Tensor, Tensor]:
@@ -155,6 +155,26 @@ def test_flip_mirrors_half_of_the_images_with_their_labels() -> None:
     assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.12)
     for before, after in ((image, moved), (label, moved_label)):
         torch.testing.assert_close(after, torch.where(mirrored[:, None, None, None], before.flip(3), before))
+
+
+def test_curve_is_linear_between_six_knots_and_keeps_black() -> None:
+    ramp = torch.linspace(-1, 1, 101)
+    image = ramp.expand(64, 1, 3, 101)
+    changed = DifferentiableAugmentation(curve=1.0)(image)[0]
+    at_knots = changed[:, 0, 0, ::20]
+    for curve, values in zip(changed, at_knots):
+        expected = torch.from_numpy(np.interp(ramp, ramp[::20], values)).float()
+        torch.testing.assert_close(curve, expected.expand(1, 3, 101), rtol=0, atol=1e-5)
+    torch.testing.assert_close(at_knots[:, 0], torch.full((64,), -1.0))
+    assert changed.abs().max() <= 1 + 1e-5
+    falls = (at_knots.diff(dim=1) < 0).any(1)
+    assert 0.2 < falls.float().mean() < 1
+
+
+def test_weak_curve_stays_near_the_identity() -> None:
+    image, _ = image_and_label()
+    changed = DifferentiableAugmentation(curve=0.1)(image)[0]
+    assert 0 < (changed - image).abs().max() <= 0.2 + 1e-5
 
 
 def test_colour_is_a_gain_of_each_channel() -> None:
