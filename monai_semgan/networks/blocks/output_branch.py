@@ -27,5 +27,9 @@ class OutputBranch(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map features ``(B, in_channels, H, W)`` and codes ``(B, latent_dim)`` to ``(B, out_channels, H, W)``."""
-        x, _ = self.conv(x, w)
-        return x + self.bias.to(x.dtype)[:, None, None]
+        weight = self.conv.weight.flatten(1) * self.conv.scale * self.conv.style(w)[:, None, :]
+        # with few outputs, a product with each image's own weights is faster than a scaled copy of all features; its
+        # gradient has their channels-last layout
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+        maps = torch.bmm(pixels, weight.to(x.dtype).transpose(1, 2)) + self.bias.to(x.dtype)
+        return maps.transpose(1, 2).reshape(x.shape[0], -1, x.shape[2], x.shape[3])
