@@ -8,6 +8,7 @@ from __future__ import annotations
 from monai_semgan.handlers.average_validation import AverageValidationHandler
 from monai_semgan.handlers.cohort_report import CohortReport
 from monai_semgan.handlers.loss_curves import LossCurves
+from monai_semgan.handlers.preconditioner_fitter import PreconditionerFitter
 from monai_semgan.handlers.prior_fitter import PriorFitter
 from monai_semgan.handlers.rank_synchroniser import RankSynchroniser
 from monai_semgan.handlers.resumable_checkpoint import ResumableCheckpoint
@@ -20,6 +21,7 @@ __all__ = [
     "AverageValidationHandler",
     "CohortReport",
     "LossCurves",
+    "PreconditionerFitter",
     "PriorFitter",
     "RankSynchroniser",
     "ResumableCheckpoint",

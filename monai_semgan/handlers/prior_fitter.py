@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from torch import Tensor
 
 
 class PriorFitter:
@@ -32,11 +34,14 @@ class PriorFitter:
     @torch.no_grad()
     def __call__(self, engine: Any) -> None:
         """Encode images of ``engine``'s stream and fit the prior to their codes."""
-        network, stream = engine.ema.average, engine.loader.images
-        count = min(self.images, len(stream))
-        indices = [index * len(stream) // count for index in range(count)]
-        codes = []
-        for start in range(0, count, self.batch_size):
-            images = [torch.as_tensor(stream[index]["image"]) for index in indices[start : start + self.batch_size]]
-            codes.append(network.encode(torch.stack(images).to(engine.state.device)))
-        network.prior.fit(torch.cat(codes))
+        network = engine.ema.average
+        batches = training_images(engine.loader.images, self.images, self.batch_size)
+        network.prior.fit(torch.cat([network.encode(images.to(engine.state.device)) for images in batches]))
+
+
+def training_images(stream: Sequence[Mapping[str, Any]], number: int, batch_size: int) -> Iterator[Tensor]:
+    """Give batches of at most so many images, spread evenly over a stream of items, ``(B, C, H, W)`` each."""
+    count = min(number, len(stream))
+    indices = [index * len(stream) // count for index in range(count)]
+    for start in range(0, count, batch_size):
+        yield torch.stack([torch.as_tensor(stream[index]["image"]) for index in indices[start : start + batch_size]])

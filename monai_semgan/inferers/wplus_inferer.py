@@ -16,11 +16,19 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
 from monai_semgan.inferers.intensity_curve import IntensityCurve
+from monai_semgan.inferers.presets import preset_settings
 from monai_semgan.losses.perceptual import PerceptualDistance
 from monai_semgan.losses.reconstruction import ReconstructionLoss
 from monai_semgan.losses.wplus import WPlusRegulariser
 from monai_semgan.networks.blocks import StyleBlock
 from monai_semgan.networks.nets import SemanticGAN
+from monai_semgan.utils import has_bf16
+
+
+
+# of Adam: shorter memories than usual, because a refinement has few steps, and no steps along gradients that are
+# rounding errors, which would differ with the batch
+ADAM: dict[str, Any] = {"betas": (0.8, 0.99), "eps": 1e-6}
 
 
 class WPlusResult(NamedTuple):
@@ -49,7 +57,8 @@ class WPlusInferer(Inferer):
 
     Codes start at the encoder's, :math:`w^+_0 = E(x^*)`, and Adam lowers
     :math:`\lambda_p d(x^*, G_x(w^+)) + \lambda_3 \|x^* - G_x(w^+)\|_2^2 + \lambda_2 \|w^+ - E(G_x(w^+))\|_2^2`
-    of each image. The result is :math:`G_y` of the codes with the lowest reconstruction loss on the way. A batch is
+    of each image, in the coordinates of the network's
+    :class:`monai_semgan.networks.nets.WPlusPreconditioner`. The result is :math:`G_y` of the codes with the lowest reconstruction loss on the way. A batch is
     refined together, yet each image on its own: neighbours do not change its result, and one that no longer improves
     leaves the batch. The network, its gradients included, is left as it was; results carry no gradient.
 
@@ -74,7 +83,8 @@ class WPlusInferer(Inferer):
         curve_knots: knots of the intensity curves, 0 for none; without a step there is none either.
         curve_weight: weight of the curves' distance from the identity, or from the inversion.
         chunk_size: refine at most so many images together, to bound memory; by default all.
-        amp: bf16 autocast; overrides an autocast around the call.
+        amp: bf16 autocast; overrides an autocast around the call. ``"auto"`` takes it where the processor computes
+            bf16 (:func:`monai_semgan.utils.has_bf16`).
 
     Raises:
         ValueError: for settings out of their range.
@@ -102,7 +112,7 @@ class WPlusInferer(Inferer):
         curve_knots: int = 0,
         curve_weight: float = 0.01,
         chunk_size: int | None = None,
-        amp: bool = False,
+        amp: bool | str = False,
     ) -> None:
         super().__init__()
         for name, value, low, high in (
@@ -120,6 +130,8 @@ class WPlusInferer(Inferer):
         ):
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}, it must lie between {low} and {high}")
+        if amp not in (True, False, "auto"):
+            raise ValueError(f"amp is {amp!r}, it must be true, false or 'auto'")
         self.steps = steps
         self.learning_rate = learning_rate
         self.loss = ReconstructionLoss(perceptual, perceptual_weight=perceptual_weight, l2_weight=l2_weight)
@@ -135,6 +147,23 @@ class WPlusInferer(Inferer):
         self.curve_weight = curve_weight
         self.chunk_size = chunk_size
         self.amp = amp
+
+    @classmethod
+    def from_preset(cls, preset: str, *, steps: int = -1, **settings: Any) -> WPlusInferer:
+        """Make an inferer of a preset.
+
+        Args:
+            preset: ``"fast"``, ``"balanced"`` or ``"best"``.
+            steps: number of steps in place of the preset's, which -1 keeps.
+            settings: further settings, over those of the preset.
+
+        Raises:
+            ValueError: for an unknown preset and for settings out of their range.
+        """
+        chosen = preset_settings(preset) | settings
+        if steps != -1:
+            chosen["steps"] = steps
+        return cls(**chosen)
 
     def __call__(
         self,
@@ -233,25 +262,32 @@ class WPlusInferer(Inferer):
             start.append(flat)
         if self.optimise_noise:
             start += [noise.expand(len(image), -1, -1, -1) for noise in fixed_noise(network)]
+        # codes move in coordinates in which images react alike to all steps
+        first, start[0] = start[0], torch.zeros_like(start[0])
         # a leaf per image: Adam passes over leaves without gradient, so an image that left costs nothing
         leaves = [[row.clone().requires_grad_() for row in batch] for batch in start]
-        optimizer = torch.optim.Adam([row for batch in leaves for row in batch], lr=self.learning_rate)
+        optimizer = torch.optim.Adam([row for batch in leaves for row in batch], lr=self.learning_rate, **ADAM)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
         active = torch.arange(len(image), device=image.device)
         lowest: list[Tensor] = []
 
         for step in range(self.steps + 1):
             with torch.set_grad_enabled(step < self.steps), self.autocast(image):
-                wplus, *noise = [torch.stack([batch[index] for index in active.tolist()]) for batch in leaves]
+                moved, *noise = [torch.stack([batch[index] for index in active.tolist()]) for batch in leaves]
+                wplus = first[active] + network.preconditioner.precondition(moved)
                 if direction:
                     curve = IntensityCurve.from_parameters(noise.pop(0), direction)
                 drawn, logits = network.decode(wplus, noise or None)
                 reconstruction = drawn if curve is None else curve(drawn, image)
-                losses = self.loss(reconstruction, image, network, features)
+                regularised = self.regulariser_weight > 0 and step % self.regulariser_interval == 0
+                # one pass of the encoder for the distance and the regulariser
+                shared = regularised and curve is None and self.loss.distance.kind == "encoder"
+                maps = network.encoder.features(drawn) if shared else None
+                losses = self.loss(reconstruction, image, network, features, maps)
                 objective = losses
-                if self.regulariser_weight > 0 and step % self.regulariser_interval == 0:
+                if regularised:
                     weight = self.regulariser_weight * self.regulariser_interval
-                    objective = losses + weight * self.regulariser(wplus, drawn, network)
+                    objective = losses + weight * self.regulariser(wplus, drawn, network, maps)
                 if anchor is not None:
                     objective = objective + anchor_weight * (wplus - anchor).square().mean((1, 2))
                 if curve is not None:
@@ -310,7 +346,8 @@ class WPlusInferer(Inferer):
 
     def autocast(self, image: Tensor) -> torch.autocast:
         """Autocast as the settings ask, whatever surrounds the call."""
-        return torch.autocast(image.device.type, torch.bfloat16, enabled=self.amp)
+        enabled = has_bf16(image.device) if self.amp == "auto" else bool(self.amp)
+        return torch.autocast(image.device.type, torch.bfloat16, enabled=enabled)
 
 
 def join(parts: Sequence[WPlusResult]) -> WPlusResult:

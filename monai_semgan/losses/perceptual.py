@@ -57,12 +57,15 @@ class PerceptualDistance(nn.Module):
         self.net = net
         self.weights_path = weights_path
 
-    def features(self, image: Tensor, network: SemanticGAN | None = None) -> list[Tensor]:
+    def features(
+        self, image: Tensor, network: SemanticGAN | None = None, maps: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
         """Features of unit length over the channels; gradients reach the image, and the network's weights too.
 
         Args:
             image: images in [-1, 1], ``(B, 1 or 3, H, W)``; one channel is repeated for ``"lpips"``.
             network: the network whose encoder gives the features of ``"encoder"``.
+            maps: what the encoder's backbone gives for the image, of a caller who has it.
 
         Returns:
             Feature maps in fp32, ``(B, channels, height, width)`` each; an empty list for ``"none"``.
@@ -75,9 +78,9 @@ class PerceptualDistance(nn.Module):
             return []
         if self.kind == "lpips":
             maps = self.lpips_maps(image)
-        elif network is None:
-            raise ValueError("kind 'encoder' compares features of the network's encoder: give the network as well")
-        else:
+        elif maps is None:
+            if network is None:
+                raise ValueError("kind 'encoder' compares features of the network's encoder: give the network as well")
             maps = network.encoder.features(image)
         # not lpips' own normalisation, whose gradient is NaN where all channels are 0
         return [F.normalize(level.float(), dim=1, eps=1e-10) for level in maps]
@@ -97,20 +100,27 @@ class PerceptualDistance(nn.Module):
         path = self.weights_path or Path(torch.hub.get_dir()) / "checkpoints" / BACKBONE_FILES[self.net]
         return load_lpips(self.net, str(path), str(device))
 
-    def forward(self, image: Tensor, features: Sequence[Tensor], network: SemanticGAN | None = None) -> Tensor:
+    def forward(
+        self,
+        image: Tensor,
+        features: Sequence[Tensor],
+        network: SemanticGAN | None = None,
+        maps: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """Distance of images to targets whose features are known.
 
         Args:
             image: images in [-1, 1], ``(B, 1 or 3, H, W)``.
             features: :meth:`features` of the targets, computed once for many calls.
             network: the network whose encoder gives the features of ``"encoder"``.
+            maps: what the encoder's backbone gives for the image, of a caller who has it.
 
         Returns:
             Distances in fp32, ``(B,)``.
         """
         if self.kind == "none":
             return torch.zeros(image.shape[0], device=image.device)
-        squared = [(mine - target).square() for mine, target in zip(self.features(image, network), features)]
+        squared = [(mine - target).square() for mine, target in zip(self.features(image, network, maps), features)]
         if self.kind == "encoder":
             return torch.stack([level.sum(1).mean((1, 2)) for level in squared]).mean(0)
         heads = self.lpips_model(image.device).lins

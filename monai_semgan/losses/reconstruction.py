@@ -56,6 +56,7 @@ class ReconstructionLoss(nn.Module):
         image: Tensor,
         network: SemanticGAN | None = None,
         features: Sequence[Tensor] | None = None,
+        maps: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Compare reconstructions with their targets.
 
@@ -64,6 +65,7 @@ class ReconstructionLoss(nn.Module):
             image: target images in [-1, 1], ``(B, C, H, W)``.
             network: the network whose encoder gives the features of the perceptual distance ``"encoder"``.
             features: :meth:`features` of the targets; computed when not given.
+            maps: what the encoder's backbone gives for the reconstructions, of a caller who has it.
 
         Returns:
             Losses in fp32, ``(B,)``.
@@ -78,4 +80,5 @@ class ReconstructionLoss(nn.Module):
         if features is None:
             features = self.features(image, network)
         squared = (reconstruction.float() - image.float()).square().mean((1, 2, 3))
-        return self.perceptual_weight * self.distance(reconstruction, features, network) + self.l2_weight * squared
+        distance = self.distance(reconstruction, features, network, maps)
+        return self.perceptual_weight * distance + self.l2_weight * squared

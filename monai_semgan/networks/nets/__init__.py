@@ -10,6 +10,15 @@ from monai_semgan.networks.nets.joint_discriminator import JointDiscriminator
 from monai_semgan.networks.nets.semantic_gan import SemanticGAN
 from monai_semgan.networks.nets.semantic_generator import SemanticGenerator
 from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder
+from monai_semgan.networks.nets.wplus_preconditioner import WPlusPreconditioner
 from monai_semgan.networks.nets.wplus_prior import WPlusPrior
 
-__all__ = ["ImageDiscriminator", "JointDiscriminator", "SemanticGAN", "SemanticGenerator", "WPlusEncoder", "WPlusPrior"]
+__all__ = [
+    "ImageDiscriminator",
+    "JointDiscriminator",
+    "SemanticGAN",
+    "SemanticGenerator",
+    "WPlusEncoder",
+    "WPlusPreconditioner",
+    "WPlusPrior",
+]

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from monai_semgan.networks.nets.semantic_generator import SemanticGenerator
 from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder
+from monai_semgan.networks.nets.wplus_preconditioner import WPlusPreconditioner
 from monai_semgan.networks.nets.wplus_prior import WPlusPrior
 
 
 class SemanticGAN(nn.Module):
     r"""SemanticGAN's inference network, :math:`y = G_y(\bar w + E(x))`.
 
-    Its state dict is what a bundle ships, the distribution of the images' codes included, from which :meth:`sample`
-    draws. Discriminators belong to training alone.
+    Its state dict is what a bundle ships. The distribution of the images' codes, from which :meth:`sample` draws, and
+    the preconditioner of refinement belong to it; discriminators belong to training alone.
 
     Args:
         size: side of the square images in pixels, a power of two from 16.
@@ -66,6 +67,7 @@ class SemanticGAN(nn.Module):
             head_channels=head_channels,
         )
         self.prior = WPlusPrior(self.generator.num_codes, latent_dim)
+        self.preconditioner = WPlusPreconditioner(self.generator.num_codes, latent_dim)
 
     @torch.jit.export
     def encode(self, image: Tensor) -> Tensor:

@@ -130,8 +130,12 @@ class WPlusEncoder(nn.Module):
         Returns:
             Offsets ``(B, num_codes, latent_dim)``.
         """
-        maps = self.features(image)[self.first_level :]
-        levels = list(self.pyramid({str(index): level for index, level in enumerate(maps)}).values())
+        return self.offsets(self.features(image))
+
+    def offsets(self, maps: list[Tensor]) -> Tensor:
+        """Predict the offsets from the backbone's :meth:`features`."""
+        named = {str(index): level for index, level in enumerate(maps[self.first_level :])}
+        levels = list(self.pyramid(named).values())
         codes: list[Tensor] = []
         for index, head in enumerate(self.heads):
             codes.append(head(levels[self.head_level[index]]))
