@@ -30,9 +30,7 @@ class PreconditionerFitter:
         batch_size: images of a gradient's batch.
     """
 
-    def __init__(
-        self, images: int = 256, gradients: int = 2048, l2_weight: float = 0.1, batch_size: int = 16
-    ) -> None:
+    def __init__(self, images: int = 256, gradients: int = 2048, l2_weight: float = 0.1, batch_size: int = 16) -> None:
         self.images = images
         self.gradients = gradients
         self.l2_weight = l2_weight

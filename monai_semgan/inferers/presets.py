@@ -9,9 +9,9 @@ from typing import Any
 
 # the front of validation Dice against time, docs/speed.md; learning rates are those of a fitted preconditioner
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 4, "learning_rate": 0.25},
-    "balanced": {"steps": 8, "learning_rate": 0.2},
-    "best": {"steps": 16, "learning_rate": 0.15},
+    "fast": {"steps": 3, "learning_rate": 0.2},
+    "balanced": {"steps": 8, "learning_rate": 0.1},
+    "best": {"steps": 16, "learning_rate": 0.06},
 }
 COMMON: dict[str, Any] = {"warmup": 0.1, "rampdown": 0.5, "tolerance": 0.0, "amp": "auto"}
 

@@ -16,7 +16,15 @@ from torch import Tensor
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
 GEOMETRY = {"scale": 0.3, "stretch": 0.2, "shift": 0.2, "rotate": 20}
-RANGES = GEOMETRY | {"curve": 0.8, "colour": 0.4, "brightness": 0.4, "contrast": 0.5, "shading": 0.2, "blur": 1.5, "noise": 0.1}
+RANGES = GEOMETRY | {
+    "curve": 0.8,
+    "colour": 0.4,
+    "brightness": 0.4,
+    "contrast": 0.5,
+    "shading": 0.2,
+    "blur": 1.5,
+    "noise": 0.1,
+}
 
 
 def image_and_label(batch: int = 4) -> tuple[Tensor, Tensor]:
