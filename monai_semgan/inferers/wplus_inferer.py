@@ -24,7 +24,6 @@ from monai_semgan.networks.blocks import StyleBlock
 from monai_semgan.networks.nets import SemanticGAN
 from monai_semgan.utils import has_bf16
 
-
 # of Adam: shorter memories than usual, because a refinement has few steps, and no steps along gradients that are
 # rounding errors, which would differ with the batch
 ADAM: dict[str, Any] = {"betas": (0.8, 0.99), "eps": 1e-6}
