@@ -55,10 +55,10 @@ class WPlusInferer(Inferer):
 
     Codes start at the encoder's, :math:`w^+_0 = E(x^*)`, and Adam lowers
     :math:`\lambda_p d(x^*, G_x(w^+)) + \lambda_3 \|x^* - G_x(w^+)\|_2^2 + \lambda_2 \|w^+ - E(G_x(w^+))\|_2^2`
-    of each image, in the coordinates of the network's
-    :class:`monai_semgan.networks.nets.WPlusPreconditioner`. The result is :math:`G_y` of the codes with the lowest reconstruction loss on the way. A batch is
-    refined together, yet each image on its own: neighbours do not change its result, and one that no longer improves
-    leaves the batch. The network, its gradients included, is left as it was; results carry no gradient.
+    of each image, in the coordinates of the network's :class:`monai_semgan.networks.nets.WPlusPreconditioner`. The
+    result is :math:`G_y` of the codes with the lowest reconstruction loss on the way. A batch is refined together, yet
+    each image on its own: neighbours do not change its result, and one that no longer improves leaves the batch. The
+    network, its gradients included, is left as it was; results carry no gradient.
 
     With ``curve_knots`` an :class:`IntensityCurve` c of each image is found together with its codes, for images of
     scanners that show tissue brighter, darker or inverted: :math:`c(G_x(w^+))` is compared with :math:`x^*`, and
