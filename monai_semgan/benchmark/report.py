@@ -32,10 +32,10 @@ def row(result: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def table(rows: Iterable[tuple[str, ...]]) -> str:
+def table(rows: Iterable[tuple[str, ...]], columns: tuple[str, ...] = COLUMNS) -> str:
     """Lay out cells as a Markdown table whose columns line up."""
-    cells = [COLUMNS, *rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    cells = [columns, *rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in cells]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])

@@ -24,9 +24,8 @@ from monai_semgan.networks.blocks import StyleBlock
 from monai_semgan.networks.nets import SemanticGAN
 from monai_semgan.utils import has_bf16
 
-# of Adam: shorter memories than usual, because a refinement has few steps, and no steps along gradients that are
-# rounding errors, which would differ with the batch
-ADAM: dict[str, Any] = {"betas": (0.8, 0.99), "eps": 1e-6}
+# of Adam: no steps along gradients that are rounding errors, which differ with the batch
+EPSILON = 1e-6
 
 
 class WPlusResult(NamedTuple):
@@ -68,6 +67,8 @@ class WPlusInferer(Inferer):
     Args:
         steps: number of steps; 0 is the encoder alone, the same as calling the network.
         learning_rate: highest learning rate of Adam.
+        betas: how long Adam's two averages remember; the defaults suit a few steps.
+        precondition: whether to move in the network's preconditioned coordinates; without, in W+ itself.
         perceptual: kind of the perceptual distance d, or a :class:`PerceptualDistance` with settings of its own.
         perceptual_weight: weight of the perceptual distance.
         l2_weight: weight of the mean squared error.
@@ -97,6 +98,8 @@ class WPlusInferer(Inferer):
         *,
         steps: int = 50,
         learning_rate: float = 0.05,
+        betas: tuple[float, float] = (0.8, 0.99),
+        precondition: bool = True,
         perceptual: str | PerceptualDistance = "encoder",
         perceptual_weight: float = 1.0,
         l2_weight: float = 0.1,
@@ -132,6 +135,8 @@ class WPlusInferer(Inferer):
             raise ValueError(f"amp is {amp!r}, it must be true, false or 'auto'")
         self.steps = steps
         self.learning_rate = learning_rate
+        self.betas = betas
+        self.precondition = precondition
         self.loss = ReconstructionLoss(perceptual, perceptual_weight=perceptual_weight, l2_weight=l2_weight)
         self.regulariser = WPlusRegulariser()
         self.regulariser_weight = regulariser_weight
@@ -264,7 +269,9 @@ class WPlusInferer(Inferer):
         first, start[0] = start[0], torch.zeros_like(start[0])
         # a leaf per image: Adam passes over leaves without gradient, so an image that left costs nothing
         leaves = [[row.clone().requires_grad_() for row in batch] for batch in start]
-        optimizer = torch.optim.Adam([row for batch in leaves for row in batch], lr=self.learning_rate, **ADAM)
+        optimizer = torch.optim.Adam(
+            [row for batch in leaves for row in batch], lr=self.learning_rate, betas=self.betas, eps=EPSILON
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
         active = torch.arange(len(image), device=image.device)
         lowest: list[Tensor] = []
@@ -272,7 +279,7 @@ class WPlusInferer(Inferer):
         for step in range(self.steps + 1):
             with torch.set_grad_enabled(step < self.steps), self.autocast(image):
                 moved, *noise = [torch.stack([batch[index] for index in active.tolist()]) for batch in leaves]
-                wplus = first[active] + network.preconditioner.precondition(moved)
+                wplus = first[active] + (network.preconditioner.precondition(moved) if self.precondition else moved)
                 if direction:
                     curve = IntensityCurve.from_parameters(noise.pop(0), direction)
                 drawn, logits = network.decode(wplus, noise or None)
