@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from monai_semgan.handlers.average_validation import AverageValidationHandler
 from monai_semgan.handlers.cohort_report import CohortReport
+from monai_semgan.handlers.fine_tune_report import FineTuneReport
 from monai_semgan.handlers.loss_curves import LossCurves
 from monai_semgan.handlers.prior_fitter import PriorFitter
 from monai_semgan.handlers.rank_synchroniser import RankSynchroniser
@@ -19,6 +20,7 @@ from monai_semgan.handlers.weights_saver import WeightsSaver
 __all__ = [
     "AverageValidationHandler",
     "CohortReport",
+    "FineTuneReport",
     "LossCurves",
     "PriorFitter",
     "RankSynchroniser",
