@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,14 +30,15 @@ class Uncertainty(NamedTuple):
 class WPlusUncertainty:
     r"""Score images by their reconstruction and by how much the label maps of several W+ samples differ.
 
-    A sample starts at :math:`E(x) + t \sum_k u_k \sigma_k v_k` with :math:`u_k \sim N(0, 1)`, which moves along the
-    principal components of the images' codes (:class:`monai_semgan.networks.nets.WPlusPrior`), and is refined for a few
-    steps, which bring it back to what redraws the image. Where the image leaves its code open, samples end at different
-    label maps. The encoder's own code is a sample too.
+    The first sample is the encoder's code :math:`E(x)`, the second the code that refinement finds from there: where the
+    two disagree, the encoder did not understand the image. Further ones are refined from
+    :math:`E(x) + t \sum_k u_k \sigma_k v_k` with :math:`u_k \sim N(0, 1)`, along the principal components of the codes
+    of images (:class:`monai_semgan.networks.nets.WPlusPrior`): where the image leaves its code open, they end at
+    different label maps.
 
     Args:
         inferer: settings of the refinement; its number of steps is not used, nor are intensity curves.
-        samples: number of refined samples.
+        samples: number of refined samples, the first of them from the encoder's code.
         steps: steps of each.
         jitter: t, share of the codes' standard deviations.
 
@@ -46,12 +47,12 @@ class WPlusUncertainty:
     """
 
     def __init__(
-        self, inferer: WPlusInferer | None = None, *, samples: int = 2, steps: int = 5, jitter: float = 0.5
+        self, inferer: WPlusInferer | None = None, *, samples: int = 2, steps: int = 10, jitter: float = 0.25
     ) -> None:
         if samples < 1 or steps < 1 or jitter < 0:
             raise ValueError(f"samples {samples} and steps {steps} must be at least 1, jitter {jitter} at least 0")
         # a copy with other steps: the settings' checks have passed
-        self.inferer = copy.copy(inferer or WPlusInferer())
+        self.inferer: Any = copy.copy(inferer or WPlusInferer())
         self.inferer.steps = steps
         self.samples = samples
         self.jitter = jitter
@@ -63,7 +64,7 @@ class WPlusUncertainty:
 
         Args:
             images: images in [-1, 1], ``(B, C, S, S)``.
-            network: a network whose prior is fitted.
+            network: the network; with several samples its prior has to be fitted.
             generator: source of random numbers on the CPU, for a seed of one's own.
 
         Returns:
@@ -78,9 +79,11 @@ class WPlusUncertainty:
             codes = network.encode(images)
             label_maps = [probabilities(network.decode(codes)[1])]
         errors = []
-        for _ in range(self.samples):
-            noise = network.prior.sample(len(images), generator=generator) - network.prior.mean
-            starts = (codes + self.jitter * noise)[:, None]
+        for sample in range(self.samples):
+            starts = codes[:, None]
+            if sample > 0:
+                noise = network.prior.sample(len(images), generator=generator) - network.prior.mean
+                starts = starts + self.jitter * noise[:, None]
             found = self.inferer(images, network, return_details=True, starts=starts, find_curves=False)
             errors.append((found.reconstruction - images).square().mean((1, 2, 3)).sqrt())
             label_maps.append(probabilities(found.logits))
@@ -110,7 +113,15 @@ def spread(label_maps: Tensor) -> Tensor:
     return (1 - torch.where(total > 0, shared / total.clamp(min=1e-12), 1.0)).mean(0)
 
 
-def rank_of_both(reconstruction_error: Tensor, spread: Tensor) -> Tensor:
-    """Mean rank of images by their two scores, as a share of their number: 1 is the least understood."""
-    ranks = [values.double().argsort().argsort().double() for values in (reconstruction_error, spread)]
-    return (ranks[0] + ranks[1] + 2) / (2 * max(1, len(spread)))
+def mean_rank(uncertainty: Uncertainty, spread_weight: float = 0.85) -> Tensor:
+    """Rank images by both of their scores.
+
+    Args:
+        uncertainty: the scores of all images.
+        spread_weight: weight of the rank by the spread, 0 to 1; the rest is that of the reconstruction error.
+
+    Returns:
+        Weighted mean of both ranks as shares of the number of images, above 0 to 1, the least understood; ``(B,)``.
+    """
+    error, spread = ((values.double().argsort(stable=True).argsort() + 1) / len(values) for values in uncertainty)
+    return (1 - spread_weight) * error + spread_weight * spread

@@ -18,8 +18,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.utils.others.generic import name_to_device
 
-from monai_semgan.inferers import SliceWiseInferer, WPlusUncertainty
-from monai_semgan.inferers.wplus_uncertainty import rank_of_both
+from monai_semgan.inferers import SliceWiseInferer, Uncertainty, WPlusUncertainty
+from monai_semgan.inferers.wplus_uncertainty import mean_rank
 from monai_semgan.label_app.bad_request import BadRequest
 from monai_semgan.label_app.bundle_folder import versions
 from monai_semgan.label_app.infer_task import SemanticGANInferTask
@@ -130,10 +130,10 @@ class LeastUnderstood(Strategy):
         scored = [image for image in images if scores.get(image)]
         ranks: dict[str, float] = {}
         if scored:
-            error, spread = (
-                torch.tensor([scores[image][name] for image in scored]) for name in ("reconstruction_error", "spread")
+            both = Uncertainty(
+                *(torch.tensor([scores[image][name] for image in scored]) for name in Uncertainty._fields)
             )
-            ranks = dict(zip(scored, rank_of_both(error, spread).tolist()))
+            ranks = dict(zip(scored, mean_rank(both).tolist()))
         now = time.time()
 
         def place(image: str) -> tuple[float, float]:

@@ -43,6 +43,10 @@ class SemanticGANInferTask(BundleInferTask):
         conf: the app's settings.
     """
 
+    labels: dict[str, int]
+    displayable_configs: dict[str, Any]
+    _networks: dict[Any, Any]
+
     def __init__(self, path: Path, conf: dict[str, str]) -> None:
         self.folder = path
         self.lock = threading.RLock()
@@ -149,10 +153,11 @@ class SemanticGANInferTask(BundleInferTask):
                 affine = torch.as_tensor(mask.meta["file_affine"])
                 data["pred"] = MetaTensor(mask.as_tensor().reshape(shape), affine=affine)
             return super().writer(data, wanted, dtype)
+        channel_first: Any = mask[None]
         stem = Path(tempfile.gettempdir(), f"mask_{uuid.uuid4().hex}")
         if self.reads_volumes:
-            return str(write_label_map(mask[None], stem)), {}
-        return str(write_mask(mask[None], stem, foreground=1)), {}
+            return str(write_label_map(channel_first, stem)), {}
+        return str(write_mask(channel_first, stem, foreground=1)), {}
 
 
 def number(name: str, value: Any, kind: type) -> Any:

@@ -49,7 +49,7 @@ class StudyFolder(LocalDatastore):
 
 def check_label(image: str, label: str) -> None:
     """Refuse a label that does not lie on its image."""
-    reader = reader_of(image)
+    reader: Any = reader_of(image)
     keys = ["image", "label"]
     check = Compose(
         [

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class SaveMaskd(SaveImaged):
         allow_missing_keys: pass over keys that an item does not have.
     """
 
-    write = staticmethod(write_mask)
+    write: Callable[..., Path] = staticmethod(write_mask)
 
     def __init__(
         self,
