@@ -34,17 +34,8 @@ START, CHOSEN, RANDOM = "before", "least understood", "random"
 COLUMNS = ("images", "seed", "list", "n")
 FINE_TUNE = ("configs/train_encoder.yaml", "configs/fine_tune.yaml")
 PATHS = ("bundle", "dataset_dir", "datalist", "output_dir", "model")
-OTHERS = (
-    "known_list",
-    "pool_list",
-    "number",
-    "seeds",
-    "uncertainty",
-    "spread_weight",
-    "fine_tune",
-    "evaluate",
-    "lists",
-)
+LISTS = ("known_list", "pool_list", "number", "seeds", "lists", "score")
+SETTINGS = ("uncertainty", "spread_weight", "fine_tune", "evaluate")
 LABELLED = "labelled"
 BATCH = 16
 
@@ -81,9 +72,10 @@ def load_config(path: Path, **override: str | None) -> dict[str, Any]:
     lists = ConfigParser.load_config_file(config["datalist"])
     if missing := {config["known_list"], config["pool_list"], *config["lists"]} - set(lists):
         raise ValueError(f"{config['datalist']} has no list {sorted(missing)}, it has {list(lists)}")
-    if len(pool(config, lists)) < config["number"]:
+    size = len(pool(config, lists))
+    if size < config["number"]:
         raise ValueError(
-            f"{config['pool_list']} without {config['known_list']} has fewer than {config['number']} items"
+            f"{config['pool_list']} without {config['known_list']} has {size} items, fewer than number asks"
         )
     return config
 
