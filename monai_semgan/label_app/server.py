@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
+import jwt
 from fastapi import Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from monailabel.app import app
 from monailabel.config import settings
+from monailabel.endpoints.user import auth
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
     LabelNotFoundException,
@@ -36,6 +40,9 @@ MISTAKEN = ("Neither Image nor File", "DICOM SEG format is not supported")
 app.user_middleware = [layer for layer in app.user_middleware if layer.cls is not CORSMiddleware]
 if origins := settings.MONAI_LABEL_APP_CONF.get("origins"):
     app.add_middleware(CORSMiddleware, allow_origins=origins.split(","), allow_methods=["*"], allow_headers=["*"])
+
+# MONAI Label 0.8.5 names no algorithm of tokens, without which PyJWT refuses every one; it is that of Keycloak's
+auth.jwt = SimpleNamespace(decode=functools.partial(jwt.decode, algorithms=["RS256"]))
 
 
 def answer(words: str, status: int) -> JSONResponse:
@@ -64,14 +71,27 @@ def refuse_json(request: Request, error: json.JSONDecodeError) -> JSONResponse:
 def refuse_http(request: Request, error: HTTPException) -> JSONResponse:
     """Pass MONAI Label's own refusals on, with the status that they should have."""
     mistaken = error.status_code == 500 and str(error.detail).startswith(MISTAKEN)
-    return answer(error.detail, 400 if mistaken else error.status_code)
+    response = answer(error.detail, 400 if mistaken else error.status_code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def is_known(request: Request) -> bool:
+    """Whether a client may be told what there is: everybody, or with authentication the holders of a valid token."""
+    if not settings.MONAI_LABEL_AUTH_ENABLE:
+        return True
+    try:
+        auth.from_token(request.headers.get("Authorization", "").removeprefix("Bearer "))
+    except jwt.InvalidTokenError:
+        return False
+    return True
 
 
 @app.middleware("http")
 async def check_names(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     """Refuse names of models, strategies and scores that there are none of, which else fail later and unseen."""
     kind, _, name = request.url.path.removeprefix(settings.MONAI_LABEL_API_STR).strip("/").partition("/")
-    if request.method == "POST" and kind in KINDS and name and "/" not in name:
+    if request.method == "POST" and kind in KINDS and name and "/" not in name and is_known(request):
         try:
             app_instance().check(kind, name)
         except BadRequest as error:

@@ -68,7 +68,7 @@ def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path, second
     end = time.time() + seconds
     while time.time() < end and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/info/", timeout=10) as response:
+            with urllib.request.urlopen(f"{url}/openapi.json", timeout=10) as response:
                 json.load(response)
             return
         except (urllib.error.URLError, OSError):
