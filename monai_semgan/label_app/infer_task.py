@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import tempfile
 import threading
 import uuid
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 from monailabel.tasks.infer.bundle import BundleInferTask
@@ -34,9 +36,9 @@ class SemanticGANInferTask(BundleInferTask):
     """A ``BundleInferTask`` whose answers lie on their image, and whose refusals say what is wrong.
 
     Pictures are answered by PNG (0 and 1) of their own width and height, all else by NIfTI with the image's geometry,
-    unless the client asks for another format. What the bundle has as ``displayable_configs`` are the client's options:
-    an entry that is a list is a choice, its first value the default. The newest weights are used unless the client
-    names a version as ``model_filename``. One image is segmented at a time.
+    unless the client asks for another format. What the bundle has as ``displayable_configs`` are the client's options;
+    a "preset" among them is a choice of the names in the bundle's "presets". The newest weights are used unless the
+    client names a version as ``model_filename``. One image is segmented at a time.
 
     Args:
         path: the bundle's folder, with weights.
@@ -53,6 +55,11 @@ class SemanticGANInferTask(BundleInferTask):
         super().__init__(str(path), conf, post_filter=[SaveImaged], add_post_restore=False)
         self._config.pop("_desc_", None)
         self.displayable_configs = {k: v for k, v in self.displayable_configs.items() if k != "_desc_"}
+        if "preset" in self.displayable_configs:
+            # clients show a list as a choice, its first value the default
+            default = self.displayable_configs["preset"]
+            others = [name for name in self.bundle_config["presets"] if name not in (default, "_desc_")]
+            self.displayable_configs["preset"] = self._config["preset"] = [default, *others]
         # MONAI Label takes channels of an output for values of a mask; that of a binary one has the value 1
         if len(self.labels) == 1:
             self.labels = dict.fromkeys(self.labels, 1)
@@ -63,6 +70,17 @@ class SemanticGANInferTask(BundleInferTask):
     def reads_volumes(self) -> bool:
         """Whether the bundle takes volumes rather than 2-D images."""
         return self.bundle_config["reader"]["_target_"].endswith("VolumeReader")
+
+    def _load_bundle_config(self, path: str, config: str) -> ConfigParser:
+        here = Path.cwd()
+        # what a config takes from others is named from the bundle's folder
+        os.chdir(path)
+        try:
+            parser = super()._load_bundle_config(path, config)
+            parser.parse()
+        finally:
+            os.chdir(here)
+        return parser
 
     def config(self) -> dict[str, Any]:
         """The options of the client, with the weights that there are now."""

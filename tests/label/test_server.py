@@ -120,6 +120,7 @@ def test_info_tells_models_options_and_what_lacks_weights(client: MONAILabelClie
     assert lung["config"]["refine_steps"] == 20 and "_desc_" not in lung["config"]
     assert lung["config"]["model_filename"][-1] == "model.pt"
     assert info["models"][LIVER]["dimension"] == 3
+    assert info["models"][LIVER]["config"]["preset"] == ["best", "fast"]
     assert set(info["trainers"]) == set(info["scoring"]) == {LUNG, LESION, LIVER}
     assert f"least_understood_{LUNG}" in info["strategies"]
     assert info["datastore"]["total"] == len(SIZES) + 2
@@ -142,7 +143,7 @@ def test_masks_are_those_of_their_images(client: MONAILabelClient, studies: dict
 
 def test_a_label_map_has_the_geometry_of_its_volume(client: MONAILabelClient, folder: Path) -> None:
     scan = nib.load(folder / "studies" / "scan.nii.gz")
-    file, _ = client.infer(LIVER, "scan", dict(FEW_STEPS))
+    file, _ = client.infer(LIVER, "scan", {"preset": "fast"})
     answer = nib.load(file)
     assert answer.shape == scan.shape and answer.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(answer.affine, scan.affine)
@@ -200,6 +201,7 @@ def test_what_cannot_be_served_is_refused_in_words(
         (400, "refine_steps is -1", lambda: client.infer(LUNG, "png", {"refine_steps": -1})),
         (400, "refine_steps is 'many'", lambda: client.infer(LUNG, "png", {"refine_steps": "many"})),
         (400, "there is model.pt", lambda: client.infer(LUNG, "png", {"model_filename": "../../other.pt"})),
+        (400, "preset is 'slow', there is best, fast", lambda: client.infer(LIVER, "scan", {"preset": "slow"})),
         (400, "device is 'abacus'", lambda: client.infer(LUNG, "png", {"device": "abacus"})),
         (404, "there is no strategy 'wish'", lambda: client.next_sample("wish", {})),
         (404, "there is no model 'nothing'", lambda: client.train_start("nothing", {})),
