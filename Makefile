@@ -10,7 +10,15 @@ TABLE_CONFIG ?= configs/lung_xray_label_budget.yaml
 VENV := .venv/bin/python
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
-export BUNDLE
+# MONAI Label needs other versions of some packages: an environment of its own
+LABEL_VENV := .venv-label/bin/python
+LABEL := .venv-label/.label
+LABEL_DEV := .venv-label/.dev
+# bundles as models, and where the server listens
+MODELS ?= $(patsubst %/configs/inference.yaml,%,$(wildcard bundles/*/configs/inference.yaml))
+HOST ?= 127.0.0.1
+PORT ?= 8000
+export BUNDLE STUDIES
 # make -C keeps the caller's folder in PWD: INPUT and OUTPUT are relative to it
 export CALLER := $(if $(PWD),$(PWD),$(CURDIR))
 PATHS = case "$$INPUT" in /*) input=$$INPUT ;; *) input=$$CALLER/$$INPUT ;; esac; \
@@ -19,15 +27,17 @@ PATHS = case "$$INPUT" in /*) input=$$INPUT ;; *) input=$$CALLER/$$INPUT ;; esac
 # two workers with one thread each (tests/conftest.py): networks in tests are too small for more
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo segment table test lint clean
+.PHONY: help setup demo segment table label test test-label lint clean
 
 help:
 	@echo "make demo                             segment sample images with the shipped weights"
 	@echo "make segment INPUT=dir OUTPUT=dir     segment your images [BUNDLE=bundles/...]"
+	@echo "make label STUDIES=dir                start a MONAI Label server [MODELS='bundles/...' PORT=8000]"
 	@echo "make test                             run the tests"
+	@echo "make test-label                       run the tests of the MONAI Label server"
 	@echo "make lint                             ruff and mypy"
 	@echo "make table                            train and evaluate the label-budget table (hours)"
-	@echo "make clean                            remove .venv, caches and the demo's output"
+	@echo "make clean                            remove .venv, .venv-label, caches and the demo's output"
 
 setup: $(RUNTIME)
 
@@ -54,18 +64,37 @@ check-paths:
 table: $(RUNTIME)
 	$(VENV) -m monai_semgan.apps.label_budget --config "$(TABLE_CONFIG)"
 
+empty :=
+comma := ,
+# the check comes before the installation, so that a wrong path is told at once
+label: check-studies $(LABEL)
+	@case "$$STUDIES" in /*|http://*|https://*) studies=$$STUDIES ;; *) studies=$$CALLER/$$STUDIES ;; esac; \
+	exec $(LABEL_VENV) -m monai_semgan.label_app --studies "$$studies" --host "$(HOST)" --port "$(PORT)" \
+		--models "$(subst $(empty) $(empty),$(comma),$(strip $(MODELS)))" --work_dir output/label
+
+.PHONY: check-studies
+check-studies:
+	@if [ -z "$$STUDIES" ]; then \
+		echo "STUDIES is needed: make label STUDIES=dir [MODELS='bundles/...'] [PORT=8000]" >&2; exit 2; fi; \
+	case "$$STUDIES" in http://*|https://*) exit 0 ;; /*) studies=$$STUDIES ;; *) studies=$$CALLER/$$STUDIES ;; esac; \
+	if [ ! -d "$$studies" ]; then echo "STUDIES is no folder: $$studies" >&2; exit 2; fi
+
 test: $(DEV)
 	$(VENV) -m pytest -p no:cacheprovider $(PYTEST_ARGS)
+
+# one after the other: they share a server
+test-label: $(LABEL_DEV)
+	$(LABEL_VENV) -m pytest -p no:cacheprovider tests/label
 
 lint: $(DEV)
 	$(VENV) -m ruff check --no-cache monai_semgan tests
 	$(VENV) -m ruff format --no-cache --check monai_semgan tests
 	$(VENV) -m mypy
 
-$(VENV):
+.venv/bin/python .venv-label/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
 		echo "$(PYTHON) is not Python 3.10, 3.11 or 3.12. Name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
-	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	@$(PYTHON) -m venv $(@:/bin/python=) || { rm -rf $(@:/bin/python=); \
 		echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
 
 $(RUNTIME): setup.cfg pyproject.toml | $(VENV)
@@ -79,6 +108,16 @@ $(DEV): setup.cfg pyproject.toml | $(VENV)
 	$(VENV) -m pip install --quiet -e ".[dicom,onnx,dev]"
 	@touch $(RUNTIME) $@
 
+$(LABEL): setup.cfg pyproject.toml label-constraints.txt | $(LABEL_VENV)
+	@echo "Installing MONAI Label into .venv-label (once, several minutes, 8 GB)"
+	$(LABEL_VENV) -m pip install --quiet -c label-constraints.txt -e ".[dicom,label]"
+	@touch $@
+
+$(LABEL_DEV): setup.cfg pyproject.toml label-constraints.txt | $(LABEL_VENV)
+	@echo "Installing MONAI Label into .venv-label (once, several minutes, 8 GB)"
+	$(LABEL_VENV) -m pip install --quiet -c label-constraints.txt -e ".[dicom,label,label-test]"
+	@touch $(LABEL) $@
+
 clean:
-	rm -rf .venv build dist demo_output .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-label build dist demo_output .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

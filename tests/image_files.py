@@ -88,7 +88,12 @@ def write_dicom(path: Path, image: np.ndarray, photometric: str = "MONOCHROME2",
     dataset.PixelData = image.astype("<u2").tobytes()
     for name, value in tags.items():
         setattr(dataset, name, value)
-    dataset.save_as(path, enforce_file_format=True)
+    if pydicom.__version__.startswith("2."):
+        # the version that MONAI Label is bound to
+        dataset.is_little_endian, dataset.is_implicit_VR = True, False
+        dataset.save_as(path, write_like_original=False)
+    else:
+        dataset.save_as(path, enforce_file_format=True)
     return path
 
 

@@ -63,11 +63,12 @@ class EncoderTrainer(Trainer):
         augmentation: perturbation of what the encoder sees; its geometric settings must be 0.
         clip: largest norm of the gradient.
         ema_half_life: half-life in images of the weight average.
+        ema_ramp_up: the half-life never exceeds this fraction of the images seen.
         amp: whether to run in bf16 autocast.
         kwargs: further arguments of MONAI's ``Trainer``.
 
     Raises:
-        ValueError: when ``augmentation`` moves the image.
+        ValueError: when ``augmentation`` moves the image, or the prior of ``prior_samples`` was never fitted.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class EncoderTrainer(Trainer):
         label_lr: float = 0.0,
         generator_lr: float = 0.0,
         rehearse: bool = False,
+        prior_samples: bool = False,
         synthetic_batch_size: int = 4,
         synthetic_weight: float = 1.0,
         teacher: nn.Module | None = None,
@@ -92,6 +94,7 @@ class EncoderTrainer(Trainer):
         augmentation: DifferentiableAugmentation | None = None,
         clip: float = 5.0,
         ema_half_life: float = 2_000.0,
+        ema_ramp_up: float = 0.05,
         amp: bool = False,
         train_handlers: Sequence[Any] | None = None,
         **kwargs: Any,
@@ -101,6 +104,8 @@ class EncoderTrainer(Trainer):
             raise ValueError(
                 "augmentation moves the image but not its target: put scale, stretch, shift and rotate into jitter"
             )
+        if prior_samples and not network.prior.basis.any():
+            raise ValueError("the prior knows no codes of images: start from weights of a finished training")
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,
@@ -114,9 +119,10 @@ class EncoderTrainer(Trainer):
         self.loader = train_data_loader
         self.network = network.to(torch.device(device)).to(memory_format=torch.channels_last)
         self.loss = loss
-        self.ema = ExponentialMovingAverage(self.network, half_life=ema_half_life)
+        self.ema = ExponentialMovingAverage(self.network, half_life=ema_half_life, ramp_up=ema_ramp_up)
         network.generator.requires_grad_(False)
         self.rehearses = rehearse and bool(label_lr or generator_lr)
+        self.prior_samples = prior_samples
         self.gan = copy.deepcopy(network.generator).eval() if self.rehearses else network.generator
         groups = [{"params": list(network.encoder.parameters()), "lr": lr}]
         branches = {name: w for name, w in network.generator.named_parameters() if "to_label." in name}
@@ -213,7 +219,10 @@ class EncoderTrainer(Trainer):
     @torch.no_grad()
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """Draw samples of the GAN: images, their labels (zeros and ones, or class indices) and W+ codes."""
-        _, codes = draw_codes(self.gan, self.synthetic_batch_size, self.style_mixing)
+        if self.prior_samples:
+            codes = self.network.prior.sample(self.synthetic_batch_size)
+        else:
+            _, codes = draw_codes(self.gan, self.synthetic_batch_size, self.style_mixing)
         with torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             image, logits = self.gan.synthesis(codes, self.gan.random_noise(len(codes)))
         return image.float().clamp(-1.0, 1.0), map_to_label(logits), codes

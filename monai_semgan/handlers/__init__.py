@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from monai_semgan.handlers.average_validation import AverageValidationHandler
 from monai_semgan.handlers.cohort_report import CohortReport
+from monai_semgan.handlers.fine_tune_report import FineTuneReport
 from monai_semgan.handlers.loss_curves import LossCurves
 from monai_semgan.handlers.preconditioner_fitter import PreconditionerFitter
 from monai_semgan.handlers.prior_fitter import PriorFitter
@@ -20,6 +21,7 @@ from monai_semgan.handlers.weights_saver import WeightsSaver
 __all__ = [
     "AverageValidationHandler",
     "CohortReport",
+    "FineTuneReport",
     "LossCurves",
     "PreconditionerFitter",
     "PriorFitter",

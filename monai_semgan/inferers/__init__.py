@@ -8,5 +8,6 @@ from __future__ import annotations
 from monai_semgan.inferers.intensity_curve import IntensityCurve
 from monai_semgan.inferers.slice_wise_inferer import SliceWiseInferer
 from monai_semgan.inferers.wplus_inferer import WPlusInferer, WPlusResult
+from monai_semgan.inferers.wplus_uncertainty import Uncertainty, WPlusUncertainty
 
-__all__ = ["IntensityCurve", "SliceWiseInferer", "WPlusInferer", "WPlusResult"]
+__all__ = ["IntensityCurve", "SliceWiseInferer", "Uncertainty", "WPlusInferer", "WPlusResult", "WPlusUncertainty"]

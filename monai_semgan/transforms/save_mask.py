@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from PIL import Image
 from monai_semgan.data.formats import PICTURE
 
 
-def write_mask(mask: MetaTensor, path: Path) -> Path:
+def write_mask(mask: MetaTensor, path: Path, foreground: int = 255) -> Path:
     """Write one mask beside the metadata's format.
 
     Args:
         mask: 0 and 1, ``(1, ...)``, stored as its image's file is.
         path: file without suffix.
+        foreground: value of the mask in a picture, where 1 cannot be seen.
 
     Returns:
         The file with its suffix.
@@ -41,7 +42,7 @@ def write_mask(mask: MetaTensor, path: Path) -> Path:
     # names may hold dots, so the suffix is appended, not replaced
     if meta.get("file_format") == PICTURE:
         file = path.with_name(path.name + ".png")
-        Image.fromarray(array[0].T * np.uint8(255)).save(file)
+        Image.fromarray(array[0].T * np.uint8(foreground)).save(file)
         return file
     file = path.with_name(path.name + ".nii.gz")
     affine = np.asarray(meta.get("file_affine", meta["original_affine"]))
@@ -68,7 +69,7 @@ class SaveMaskd(SaveImaged):
         allow_missing_keys: pass over keys that an item does not have.
     """
 
-    write = staticmethod(write_mask)
+    write: Callable[..., Path] = staticmethod(write_mask)
 
     def __init__(
         self,

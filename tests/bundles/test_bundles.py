@@ -23,6 +23,7 @@ INFERENCE = "configs/inference.yaml"
 METADATA = "configs/metadata.json"
 SHARED = (
     "evaluate.yaml",
+    "fine_tune.yaml",
     "logging.conf",
     "multi_gpu_inference.yaml",
     "multi_gpu_train.yaml",

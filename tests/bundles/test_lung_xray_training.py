@@ -50,7 +50,7 @@ def bundle(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) ->
 def training(bundle: Path, tmp_path: Path) -> Workflow:
     """Make a training of the bundle, by the name of its config."""
 
-    def make(name: str, output: str, **override: Any) -> ConfigWorkflow:
+    def make(name: str | list[str], output: str, **override: Any) -> ConfigWorkflow:
         settings = {
             "datalist": str(tmp_path / "data" / "datalist.json"),
             "dataset_dir": str(tmp_path / "data"),
@@ -59,7 +59,8 @@ def training(bundle: Path, tmp_path: Path) -> Workflow:
             "steps_per_epoch": STEPS,
             "num_workers": 1,
         }
-        return ConfigWorkflow(f"configs/{name}.yaml", logging_file=False, workflow_type="train", **settings | override)
+        files = f"configs/{name}.yaml" if isinstance(name, str) else name
+        return ConfigWorkflow(files, logging_file=False, workflow_type="train", **settings | override)
 
     return make
 
@@ -249,3 +250,35 @@ def test_processes_train_the_same_weights(bundle: Path, tmp_path: Path) -> None:
     state = torch.load(tmp_path / "gan" / "state.pt", weights_only=True)
     assert state["iteration"] == 4
     assert torch.equal(state["generator"]["constant"], first["constant"])
+
+
+@pytest.mark.parametrize("held_out", [0, 2])
+def test_fine_tuning_starts_from_the_weights_and_keeps_the_prior(
+    training: Workflow, bundle: Path, tmp_path: Path, held_out: int
+) -> None:
+    network = SemanticGAN(**TINY_NETWORK)
+    network.prior.fit(torch.randn(9, network.generator.num_codes, network.generator.latent_dim))
+    torch.save(network.state_dict(), tmp_path / "start.pt")
+    (tmp_path / "data" / "unlabeled_0.png").write_text("no picture")
+    override = {} if held_out else {"validate::dataset::data": []}
+    flow = training(
+        ["configs/train_encoder.yaml", "configs/fine_tune.yaml"],
+        "fine",
+        start_ckpt_path=str(tmp_path / "start.pt"),
+        ckpt_path=str(tmp_path / "model_v2.pt"),
+        max_epochs=1,
+        **override,
+    )
+    trainer = execute(flow)
+    assert trainer.rehearses and trainer.prior_samples
+    learned = torch.load(tmp_path / "model_v2.pt", weights_only=True)
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, learned[name])}
+    assert any(name.startswith("encoder.") for name in moved)
+    assert all(name.startswith("encoder.") or "to_label." in name for name in moved)
+    # no step is large
+    change = torch.cat([(learned[n] - network.state_dict()[n]).flatten().abs() for n in moved])
+    assert change.max() < 10 * 3e-4
+    report = json.loads((tmp_path / "model_v2.json").read_text())
+    # the picture that cannot be read is left out
+    assert (report["start"], report["labels"], report["images"]) == ("start.pt", 2, LISTS["unlabeled"] + 3 - 1)
+    assert report["held_out_labels"] == held_out and (report["dice_before"] is None) == (not held_out)

@@ -107,6 +107,20 @@ def test_a_generator_that_learns_rehearses_what_the_gan_left(
     assert any(not torch.equal(w, gan[name]) for name, w in trainer.network.generator.named_parameters()) == bool(rates)
 
 
+def test_samples_of_the_prior_have_its_codes() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="the prior knows no codes"):
+        tiny_encoder_trainer(prior_samples=True)
+    trainer = tiny_encoder_trainer()
+    prior = trainer.network.prior
+    prior.fit(torch.randn(5, *prior.mean.shape))
+    trainer.prior_samples = True
+    torch.manual_seed(1)
+    expected = prior.sample(trainer.synthetic_batch_size)
+    torch.manual_seed(1)
+    assert torch.equal(trainer.draw()[2], expected)
+
+
 def test_it_learns_the_samples_of_its_generator() -> None:
     trainer = tiny_encoder_trainer(max_epochs=1, steps=60, lr=1e-2, synthetic_batch_size=16)
     losses: list[float] = []

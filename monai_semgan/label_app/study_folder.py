@@ -1,0 +1,76 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The folder of studies and labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monai.data import ImageReader
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.exception import ImageNotFoundException
+
+from monai_semgan.data import PlanarImageReader, VolumeReader, failure_reason
+from monai_semgan.data.formats import SUFFIXES
+from monai_semgan.data.formats import VOLUME_SUFFIXES as VOLUMES
+from monai_semgan.label_app.bad_request import BadRequest
+from monai_semgan.transforms import BinaryMaskd, SameGridd, ToGreyd
+
+# the folder is searched by these, which are case-sensitive
+PATTERNS = [f"*{case}" for suffix in sorted({*SUFFIXES, *VOLUMES}) for case in (suffix, suffix.upper())]
+
+
+class StudyFolder(LocalDatastore):
+    """A ``LocalDatastore`` of all files that the bundles read, which takes labels that lie on their image only.
+
+    Args:
+        path: the folder; labels go to the folder labels in it.
+        kwargs: as ``LocalDatastore`` has them.
+    """
+
+    def __init__(self, path: str, **kwargs: Any) -> None:
+        super().__init__(path, extensions=PATTERNS, **kwargs)
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Save a label; see ``LocalDatastore``.
+
+        Raises:
+            ImageNotFoundException: when there is no such image.
+            BadRequest: when the label cannot be read, is not on its image's grid, or is not binary.
+        """
+        image = self.get_image_uri(image_id)
+        if not image:
+            raise ImageNotFoundException(f"Image {image_id} not found")
+        check_label(image, label_filename)
+        return str(super().save_label(image_id, label_filename, label_tag, label_info))
+
+
+def check_label(image: str, label: str) -> None:
+    """Refuse a label that does not lie on its image."""
+    reader: Any = reader_of(image)
+    keys = ["image", "label"]
+    check = Compose(
+        [
+            LoadImaged(keys, reader=reader),
+            EnsureChannelFirstd(keys),
+            SameGridd("label"),
+            ToGreyd("label"),
+            BinaryMaskd("label"),
+        ]
+    )
+    try:
+        check({"image": image, "label": label})
+    except Exception as error:
+        raise BadRequest(f"the label is refused: {failure_reason(error)}", 422) from error
+
+
+def reader_of(image: str) -> ImageReader:
+    """The reader of an image or a volume."""
+    planar = PlanarImageReader()
+    try:
+        planar.get_data(planar.read(image))
+    except ValueError:
+        return VolumeReader()
+    return planar
