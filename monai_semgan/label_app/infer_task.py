@@ -23,6 +23,7 @@ from monailabel.utils.others.generic import name_to_device
 
 from monai_semgan.data.failure import failure_reason
 from monai_semgan.data.formats import PICTURE
+from monai_semgan.inferers.presets import PRESETS
 from monai_semgan.label_app.bad_request import BadRequest
 from monai_semgan.label_app.bundle_folder import versions
 from monai_semgan.networks.load_weights import load_weights
@@ -37,7 +38,7 @@ class SemanticGANInferTask(BundleInferTask):
 
     Pictures are answered by PNG (0 and 1) of their own width and height, all else by NIfTI with the image's geometry,
     unless the client asks for another format. What the bundle has as ``displayable_configs`` are the client's options;
-    a "preset" among them is a choice of the names in the bundle's "presets". The newest weights are used unless the
+    a "preset" among them is a choice. The newest weights are used unless the
     client names a version as ``model_filename``. One image is segmented at a time.
 
     Args:
@@ -58,7 +59,7 @@ class SemanticGANInferTask(BundleInferTask):
         if "preset" in self.displayable_configs:
             # clients show a list as a choice, its first value the default
             default = self.displayable_configs["preset"]
-            others = [name for name in self.bundle_config["presets"] if name not in (default, "_desc_")]
+            others = [name for name in PRESETS if name != default]
             self.displayable_configs["preset"] = self._config["preset"] = [default, *others]
         # MONAI Label takes channels of an output for values of a mask; that of a binary one has the value 1
         if len(self.labels) == 1:

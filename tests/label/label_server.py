@@ -87,11 +87,6 @@ def tiny_liver(repository: Path, folder: Path) -> Path:
     path = bundle / "configs" / "inference.yaml"
     config = ConfigParser.load_config_file(path)
     config["network_def"] |= TINY_NETWORK
-    # a choice of the client, which comes from a file of its own
-    (bundle / "configs" / "presets.yaml").write_text("fast: 1\nbest: 3\n")
-    config |= {"presets": "%configs/presets.yaml", "steps": "$@presets[@displayable_configs::preset]"}
-    config["displayable_configs"] = {"preset": "best"}
-    config["inferer"]["inferer"]["steps"] = "@steps"
     ConfigParser.export_config_file(config, str(path), fmt="yaml")
     torch.manual_seed(0)
     network = SemanticGAN(image_channels=1, **TINY_NETWORK)

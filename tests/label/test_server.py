@@ -117,10 +117,10 @@ def test_info_tells_models_options_and_what_lacks_weights(client: MONAILabelClie
     assert "has no weights: train them" in info["lacking"]["lacking"]
     lung = info["models"][LUNG]
     assert lung["labels"] == {"lung": 1} and lung["dimension"] == 2
-    assert lung["config"]["refine_steps"] == 20 and "_desc_" not in lung["config"]
+    assert lung["config"]["refine_steps"] == -1 and "_desc_" not in lung["config"]
     assert lung["config"]["model_filename"][-1] == "model.pt"
     assert info["models"][LIVER]["dimension"] == 3
-    assert info["models"][LIVER]["config"]["preset"] == ["best", "fast"]
+    assert info["models"][LIVER]["config"]["preset"] == ["balanced", "fast", "best"]
     assert set(info["trainers"]) == set(info["scoring"]) == {LUNG, LESION, LIVER}
     assert f"least_understood_{LUNG}" in info["strategies"]
     assert info["datastore"]["total"] == len(SIZES) + 2
@@ -201,7 +201,11 @@ def test_what_cannot_be_served_is_refused_in_words(
         (400, "refine_steps is -1", lambda: client.infer(LUNG, "png", {"refine_steps": -1})),
         (400, "refine_steps is 'many'", lambda: client.infer(LUNG, "png", {"refine_steps": "many"})),
         (400, "there is model.pt", lambda: client.infer(LUNG, "png", {"model_filename": "../../other.pt"})),
-        (400, "preset is 'slow', there is best, fast", lambda: client.infer(LIVER, "scan", {"preset": "slow"})),
+        (
+            400,
+            "preset is 'slow', there is balanced",
+            lambda: client.infer(LIVER, "scan", {"preset": "slow"}),
+        ),
         (400, "device is 'abacus'", lambda: client.infer(LUNG, "png", {"device": "abacus"})),
         (404, "there is no strategy 'wish'", lambda: client.next_sample("wish", {})),
         (404, "there is no model 'nothing'", lambda: client.train_start("nothing", {})),
