@@ -34,17 +34,24 @@ class FitInPlane(InvertibleTransform):
         value: value of the padding, by default the volume's minimum.
         enlarge: whether to enlarge slices that are smaller; otherwise p is at least the smaller of the two spacings, so
             that slices with square pixels up to the size are padded only.
+        fill: share of the square's side that the longer side fills, for scanners whose field of view is cut closer to
+            the body than that of the training's.
 
     Raises:
-        ValueError: when the size is below 1, or the mode unknown.
+        ValueError: when the size is below 1, the mode unknown or the share outside of (0, 1].
     """
 
-    def __init__(self, size: int, mode: str = "bilinear", value: float | None = None, enlarge: bool = True) -> None:
+    def __init__(
+        self, size: int, mode: str = "bilinear", value: float | None = None, enlarge: bool = True, fill: float = 1.0
+    ) -> None:
         if size < 1:
             raise ValueError(f"size is {size}, it has to be 1 or more")
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}, known are {MODES}")
+        if not 0 < fill <= 1:
+            raise ValueError(f"fill is {fill}, it must be above 0 and at most 1")
         self.size = size
+        self.fill = fill
         self.mode = mode
         self.value = value
         self.enlarge = enlarge
@@ -89,7 +96,7 @@ class FitInPlane(InvertibleTransform):
     def fitted_shape(self, shape: Sequence[int], spacing: np.ndarray) -> list[int]:
         """Give the rows and columns that slices of a shape and a spacing in mm take on the square."""
         extent = np.multiply(shape, spacing)
-        pixel = extent.max() / self.size
+        pixel = extent.max() / (self.size * self.fill)
         if not self.enlarge:
             pixel = max(pixel, spacing.min())
         return [int(side) for side in np.clip(np.rint(extent / pixel), 1, self.size)]
@@ -132,6 +139,7 @@ class FitInPlaned(MapTransform, InvertibleTransform):
         mode: "bilinear" for images, "nearest" for label maps; one for all keys or one for each.
         value: value of the padding, by default each volume's minimum; one for all keys or one for each.
         enlarge: whether to enlarge slices that are smaller.
+        fill: share of the square's side that the longer side fills.
         allow_missing_keys: pass over keys that an item does not have.
     """
 
@@ -142,11 +150,12 @@ class FitInPlaned(MapTransform, InvertibleTransform):
         mode: str | Sequence[str] = "bilinear",
         value: float | None | Sequence[float | None] = None,
         enlarge: bool = True,
+        fill: float = 1.0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         settings = zip(ensure_tuple_rep(mode, len(self.keys)), ensure_tuple_rep(value, len(self.keys)))
-        self.fits = [FitInPlane(size, key_mode, key_value, enlarge) for key_mode, key_value in settings]
+        self.fits = [FitInPlane(size, key_mode, key_value, enlarge, fill) for key_mode, key_value in settings]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

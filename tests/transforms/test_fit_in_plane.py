@@ -95,6 +95,14 @@ def test_proportions_are_kept() -> None:
     np.testing.assert_allclose(np.linalg.norm(out.affine[:3, :3], axis=0), [2, 2, 5])
 
 
+def test_a_share_of_the_square_is_filled_and_comes_back() -> None:
+    volume = MetaTensor(torch.rand(1, 20, 40, 2) + 1, affine=np.eye(4))
+    fit = FitInPlane(50, value=0, fill=0.8)
+    out = fit(volume)
+    assert (out[0, 15:35, 5:45] > 0).all() and (out > 0).sum() == 20 * 40 * 2
+    torch.testing.assert_close(fit.inverse(out).as_tensor(), volume.as_tensor())
+
+
 def test_padding_is_the_minimum_by_default() -> None:
     volume = torch.tensor([[3.0, 5.0], [7.0, 9.0]])[None, :1, :, None]
     assert FitInPlane(2)(volume)[0, 1, :, 0].tolist() == [3, 3]
@@ -127,5 +135,7 @@ def test_what_does_not_fit() -> None:
         FitInPlane(8)(torch.zeros(1, 4, 4))
     with pytest.raises(ValueError, match="size is 0"):
         FitInPlane(0)
+    with pytest.raises(ValueError, match="fill is 0"):
+        FitInPlane(8, fill=0)
     with pytest.raises(ValueError, match="mode is 'cubic'"):
         FitInPlane(8, mode="cubic")
