@@ -117,7 +117,8 @@ class SemanticGANInferTask(BundleInferTask):
                 value = value[0] if isinstance(value, list) and value else value
                 if value not in default:
                     raise BadRequest(f"{name} is {value!r}, there is {', '.join(map(str, default))}")
-            elif isinstance(default, (int, float)) and not isinstance(default, bool):
+            # a default may be negative, such as the -1 steps that leave the number to the preset
+            elif value != default and isinstance(default, (int, float)) and not isinstance(default, bool):
                 value = number(name, value, type(default))
             chosen[name] = value
         try:

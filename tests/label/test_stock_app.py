@@ -45,7 +45,7 @@ def test_the_stock_app_serves_a_bundle(tmp_path: Path, repository: Path) -> None
     command += ["--conf", "sam2", "false", "--host", "127.0.0.1", "--port", str(port)]
     with serving(command, port, tmp_path / "server.log", tmp_path) as url:
         client = MONAILabelClient(url, str(tmp_path))
-        assert client.info()["models"][LUNG]["config"]["refine_steps"] == 20
+        assert client.info()["models"][LUNG]["config"]["refine_steps"] == -1
         for name in ("png", "jpeg"):
             # the stock app writes a mask in its image's format, where JPEG would change it
             file, _ = client.infer(LUNG, studies[name].id, {"refine_steps": 1, "result_extension": ".png"})
