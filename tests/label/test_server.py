@@ -198,7 +198,7 @@ def test_what_cannot_be_served_is_refused_in_words(
         (404, "there is no model 'nothing'", lambda: client.infer("nothing", "png", {})),
         (404, "has no weights: train them", lambda: client.infer("lacking", "scan", {})),
         (400, "Neither Image nor File", lambda: client.infer(LUNG, "", {})),
-        (400, "refine_steps is -1", lambda: client.infer(LUNG, "png", {"refine_steps": -1})),
+        (400, "refine_steps is -2", lambda: client.infer(LUNG, "png", {"refine_steps": -2})),
         (400, "refine_steps is 'many'", lambda: client.infer(LUNG, "png", {"refine_steps": "many"})),
         (400, "there is model.pt", lambda: client.infer(LUNG, "png", {"model_filename": "../../other.pt"})),
         (
