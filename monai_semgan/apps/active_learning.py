@@ -74,9 +74,8 @@ def load_config(path: Path, **override: str | None) -> dict[str, Any]:
         raise ValueError(f"{config['datalist']} has no list {sorted(missing)}, it has {list(lists)}")
     size = len(pool(config, lists))
     if size < config["number"]:
-        raise ValueError(
-            f"{config['pool_list']} without {config['known_list']} has {size} items, fewer than number asks"
-        )
+        without = f"{config['pool_list']} without {config['known_list']}"
+        raise ValueError(f"{without} has {size} items, fewer than the {config['number']} of number")
     return config
 
 

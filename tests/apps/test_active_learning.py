@@ -110,7 +110,7 @@ def test_the_table_has_mean_and_spread_over_seeds(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"known_list": "nowhere"}, "has no list \\['nowhere'\\]"),
-        ({"number": 5}, "has 4 items, number is more"),
+        ({"number": 5}, "has 4 items, fewer than the 5 of number"),
         ({"model": "nowhere.pt"}, "says how it is made"),
         ({"dataset_dir": "nowhere"}, "set SEMGAN_DATA"),
     ],
