@@ -113,6 +113,22 @@ def test_first_step_follows_adam_in_closed_form(network: SemanticGAN, images: Te
     torch.testing.assert_close(result.wplus, expected.detach(), rtol=0, atol=2e-6)
 
 
+def test_preconditioned_steps_are_adams_in_rescaled_coordinates(images: Tensor) -> None:
+    torch.manual_seed(0)
+    network = make_network()
+    size = network.preconditioner.basis.shape[1]
+    network.preconditioner.fit((torch.randn(2 * size, size) * torch.logspace(0, -2, size)).unflatten(1, (-1, 8)))
+    start = network.encode(images).detach()
+    drawn = torch.zeros_like(start, requires_grad=True)
+    image, _ = network.decode(start + network.preconditioner.precondition(drawn))
+    (gradient,) = torch.autograd.grad(ReconstructionLoss()(image, images, network).sum(), drawn)
+    result = refine(images, network, steps=1, learning_rate=1e-4, regulariser_weight=0.0)
+    step = network.preconditioner.precondition(-1e-4 * gradient / (gradient.abs() + 1e-6))
+    torch.testing.assert_close(result.wplus, start + step, rtol=0, atol=2e-6)
+    plain = refine(images, network, steps=1, learning_rate=1e-4, regulariser_weight=0.0, precondition=False)
+    assert (plain.wplus - start).norm() > 1.2 * step.norm()
+
+
 def test_anchor_is_a_squared_difference_in_the_objective(network: SemanticGAN, images: Tensor) -> None:
     anchor = network.encode(images.flip(0)).detach()
     wplus = network.encode(images).detach().requires_grad_()
