@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from monai_semgan.apps.label_budget import EVALUATION, Stage, run
+from monai_semgan.apps.label_budget import EVALUATION, Stage, run_all
 from monai_semgan.data import cohort
 from monai_semgan.inferers import Uncertainty, WPlusUncertainty
 from monai_semgan.inferers.wplus_uncertainty import mean_rank
@@ -259,17 +259,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     output = Path(config["output_dir"])
-    for number, stage in enumerate(stages, start=1):
-        name = stage.folder.relative_to(output)
-        print(f"[{number}/{len(stages)}] {name}", flush=True)
-        try:
-            run(stage, Path(config["bundle"]))
-        except (RuntimeError, ValueError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            return 1
-        write_tables(read_rows(stages, config["score"]), config["score"], output)
-    print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}\n{output / 'table.csv'}\n{output / 'table.md'}")
-    return 0
+    return run_all(
+        stages,
+        config,
+        lambda: write_tables(read_rows(stages, config["score"]), config["score"], output),
+    )
 
 
 if __name__ == "__main__":

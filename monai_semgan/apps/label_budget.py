@@ -16,7 +16,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,31 @@ def run(stage: Stage, bundle: Path) -> None:
     stage.marker.write_text(json.dumps(stage.command, indent=2) + "\n", encoding="utf-8")
 
 
+def run_all(stages: Sequence[Stage], config: dict[str, Any], tabulate: Callable[[], None]) -> int:
+    """Run what is left of an experiment and tell its tables.
+
+    Args:
+        stages: its stages.
+        config: its "bundle" and "output_dir".
+        tabulate: writes ``table.csv`` and ``table.md`` there, after every stage.
+
+    Returns:
+        The exit code, 0 when all stages are finished and 1 when one failed.
+    """
+    output = Path(config["output_dir"])
+    for number, stage in enumerate(stages, start=1):
+        name = stage.folder.relative_to(output)
+        print(f"[{number}/{len(stages)}] {name}", flush=True)
+        try:
+            run(stage, Path(config["bundle"]))
+            tabulate()
+        except (RuntimeError, ValueError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 1
+    print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}\n{output / 'table.csv'}\n{output / 'table.md'}")
+    return 0
+
+
 def read_rows(stages: Sequence[Stage], scores: Iterable[str]) -> list[dict[str, Any]]:
     """Read the rows of the table, of the evaluations that are finished, from what the bundle wrote.
 
@@ -315,18 +340,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     output = Path(config["output_dir"])
-    for number, stage in enumerate(stages, start=1):
-        name = stage.folder.relative_to(output)
-        print(f"[{number}/{len(stages)}] {name}", flush=True)
-        try:
-            run(stage, Path(config["bundle"]))
-            rows = read_rows(stages, config["scores"])
-        except (RuntimeError, ValueError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            return 1
-        write_tables(rows, config["scores"], output)
-    print(f"\n{(output / 'table.md').read_text(encoding='utf-8')}\n{output / 'table.csv'}\n{output / 'table.md'}")
-    return 0
+    return run_all(
+        stages,
+        config,
+        lambda: write_tables(read_rows(stages, config["scores"]), config["scores"], output),
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from monai_semgan.utils import piecewise_linear
+
 # air and padding, which no scanner shows in another way
 BLACK = -0.99
 
@@ -63,12 +65,7 @@ class IntensityCurve:
         Returns:
             Images in fp32, ``(B, C, H, W)``; gradients reach the drawn images and the values.
         """
-        number = self.values.shape[1] - 1
-        place = (drawn.float() + 1) * (number / 2)
-        index = place.detach().floor().clamp(0, number - 1).long().flatten(1)
-        left, right = self.values.gather(1, index), self.values.gather(1, index + 1)
-        curved = left + (place.flatten(1) - index) * (right - left)
-        return torch.where(image < BLACK, drawn.float(), curved.view_as(drawn))
+        return torch.where(image < BLACK, drawn.float(), piecewise_linear(self.values, drawn))
 
     def inverse(self, image: Tensor) -> Tensor:
         """Bring given images ``(B, C, H, W)`` to the intensities that the generator draws, in [-1, 1]."""

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from monai_semgan.utils import piecewise_linear
+
 
 class DifferentiableAugmentation(nn.Module):
     """Random affine map and changes of colour, exposure and sharpness per image; the label map moves with its image.
@@ -162,10 +164,7 @@ class DifferentiableAugmentation(nn.Module):
         share = self.uniform(batch, self.curve).abs()[:, None]
         values = identity + share * (torch.rand(batch, knots, device=self.p.device) * 2 - 1 - identity)
         values[:, 0] = -1.0
-        place = (image.float().flatten(1) + 1) * ((knots - 1) / 2)
-        index = place.detach().floor().clamp(0, knots - 2).long()
-        left, right = values.gather(1, index), values.gather(1, index + 1)
-        return (left + (place - index) * (right - left)).view_as(image).to(image.dtype)
+        return piecewise_linear(values, image).to(image.dtype)
 
     def cast(self, image: Tensor) -> Tensor:
         """Multiply each channel, measured from black, by a gain of its own."""
