@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from monai_semgan.apps.label_budget import EVALUATION, Stage, run_all
+from monai_semgan.apps.label_budget import EVALUATION, Stage, read_rows, run_all
 from monai_semgan.data import cohort
 from monai_semgan.inferers import Uncertainty, WPlusUncertainty
 from monai_semgan.inferers.wplus_uncertainty import mean_rank
@@ -191,16 +191,6 @@ def evaluations(
     ]
 
 
-def read_rows(stages: Sequence[Stage], score: str) -> list[dict[str, Any]]:
-    """Read the mean score of each evaluation that is finished."""
-    rows = []
-    for stage in stages:
-        if stage.row is not None and stage.marker.is_file():
-            summary = json.loads((stage.folder / "summary.json").read_text(encoding="utf-8"))
-            rows.append({**stage.row, "n": summary["patients"], score: summary[score]["mean"]})
-    return rows
-
-
 def write_tables(rows: Sequence[dict[str, Any]], score: str, output: Path) -> None:
     """Write ``table.csv``, a row for each run and list, and ``table.md``, mean and standard deviation over seeds.
 
@@ -262,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_all(
         stages,
         config,
-        lambda: write_tables(read_rows(stages, config["score"]), config["score"], output),
+        lambda: write_tables(read_rows(stages, [config["score"]]), config["score"], output),
     )
 
 
