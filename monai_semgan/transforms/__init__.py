@@ -14,6 +14,7 @@ from monai_semgan.transforms.ct_window import CTWindow, CTWindowd
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 from monai_semgan.transforms.display_order import DisplayOrder, DisplayOrderd
 from monai_semgan.transforms.fit_in_plane import FitInPlane, FitInPlaned
+from monai_semgan.transforms.mirrored_empty_slices import MirroredEmptySlicesd
 from monai_semgan.transforms.mri_scale import MRIScale, MRIScaled
 from monai_semgan.transforms.same_grid import SameGridd
 from monai_semgan.transforms.save_label_map import SaveLabelMapd
@@ -47,6 +48,7 @@ __all__ = [
     "FitInPlaned",
     "MRIScale",
     "MRIScaled",
+    "MirroredEmptySlicesd",
     "SameGridd",
     "SaveLabelMapd",
     "SaveMaskd",

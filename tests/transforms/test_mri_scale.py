@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_semgan.transforms.mri_scale import MRIScale, MRIScaled, body_mask
+from monai_semgan.transforms.mri_scale import MRIScale, MRIScaled, body_mask, intensity_landmarks
 
 SHAPE = (96, 80, 3)
 
@@ -65,6 +65,49 @@ def test_one_value_and_negative_values(caplog: pytest.LogCaptureFixture) -> None
     assert "t2.nii: values from -999.9" in caplog.text and "are not those of MRI" in caplog.text
 
 
-def test_percentile_out_of_range() -> None:
+def test_percentiles_become_landmarks() -> None:
+    image, landmarks = scan(), [-1.0, -0.2, 0.1, 0.8, 1.0]
+    out = MRIScale(2, landmarks)(image).numpy()
+    body = body_mask(image.as_tensor()).numpy()
+    knots = np.percentile(image.numpy()[body], [2, 26, 50, 74, 98])
+    np.testing.assert_allclose(out[body], np.interp(image.numpy()[body], knots, landmarks), atol=1e-5)
+    assert (out[~body] == -1).all()
+
+
+@pytest.mark.parametrize("power", [0.5, 3.0])
+def test_a_rising_curve_over_the_intensities_is_undone(power: float) -> None:
+    # noise decides what is body, and a power moves noise and tissue apart or together: leave it out
+    tissue = torch.where(body(), 0.2 + 0.8 * torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(2)), 0.0)
+    scale = MRIScale(0, [-1.0, -0.9, -0.5, -0.1, 0.0, 0.2, 0.3, 0.4, 0.5, 0.8, 1.0])
+    assert (scale(tissue**power) - scale(tissue)).abs().mean() < 0.03
+    # which two landmarks leave as it is
+    assert (MRIScale(0)(tissue**power) - MRIScale(0)(tissue)).abs().mean() > 0.1
+
+
+def test_landmarks_of_a_volume_are_its_own() -> None:
+    volume = MRIScale()(scan()).as_tensor()
+    landmarks = intensity_landmarks([volume, volume], number=9, percentile=1)
+    assert landmarks == sorted(landmarks) and len(landmarks) == 9
+    inside = body_mask(volume)
+    expected = np.percentile(volume[inside].numpy(), np.linspace(1, 99, 9))
+    np.testing.assert_allclose(landmarks, expected, atol=1e-6)
+    # what has these landmarks already stays
+    again = MRIScale(1, landmarks)(volume)
+    kept = inside & (volume >= landmarks[0]) & (volume <= landmarks[-1])
+    torch.testing.assert_close(again[kept], volume[kept], atol=0.02, rtol=0)
+
+
+def test_landmarks_are_the_mean_over_volumes() -> None:
+    volumes = [MRIScale()(scan()).as_tensor() * factor for factor in (1.0, 0.5)]
+    single = [intensity_landmarks([volume]) for volume in volumes]
+    np.testing.assert_allclose(intensity_landmarks(iter(volumes)), np.mean(single, axis=0), atol=1e-6)
+    with pytest.raises(ValueError, match="no volume"):
+        intensity_landmarks([])
+
+
+def test_settings_out_of_range() -> None:
     with pytest.raises(ValueError, match="percentile is 50"):
         MRIScale(50)
+    for landmarks in ([0.0], [0.5, 0.1, 1.0], [-2.0, 1.0], [-1.0, 1.5]):
+        with pytest.raises(ValueError, match="landmarks are"):
+            MRIScale(landmarks=landmarks)
