@@ -1,14 +1,39 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Each volume through the transform of its own modality."""
+"""What each volume gets by its own modality."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from monai.transforms import Transform
+
+Setting = TypeVar("Setting")
+
+
+def by_modality(
+    settings: Mapping[str, Setting], data: Mapping[Hashable, Any], modality: str | None, modality_key: str = "modality"
+) -> Setting:
+    """Pick what belongs to an item's modality.
+
+    Args:
+        settings: one for each modality, by its name.
+        data: the item.
+        modality: that of items that do not name theirs.
+        modality_key: key under which an item names its modality.
+
+    Returns:
+        The modality's setting.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    found = data.get(modality_key, modality)
+    if found not in settings:
+        raise ValueError(f"modality is {found!r}, known are {', '.join(settings)}")
+    return settings[found]
 
 
 class ByModalityd(Transform):
@@ -38,7 +63,4 @@ class ByModalityd(Transform):
         Raises:
             ValueError: when there is no transform for its modality.
         """
-        modality = data.get(self.modality_key, self.modality)
-        if modality not in self.transforms:
-            raise ValueError(f"modality is {modality!r}, known are {', '.join(self.transforms)}")
-        return self.transforms[modality](data)
+        return by_modality(self.transforms, data, self.modality, self.modality_key)(data)

@@ -17,6 +17,8 @@ from monai.data.utils import affine_to_spacing
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
 
+from monai_semgan.transforms.by_modality import by_modality
+
 MODES = ("bilinear", "nearest")
 
 
@@ -34,8 +36,8 @@ class FitInPlane(InvertibleTransform):
         value: value of the padding, by default the volume's minimum.
         enlarge: whether to enlarge slices that are smaller; otherwise p is at least the smaller of the two spacings, so
             that slices with square pixels up to the size are padded only.
-        fill: share of the square's side that the longer side fills, for scanners whose field of view is cut closer to
-            the body than that of the training's.
+        fill: share of the square's side that the longer side fills; less than 1 for scanners whose field of view is cut
+            closer to the body than that of the training's.
 
     Raises:
         ValueError: when the size is below 1, the mode unknown or the share outside of (0, 1].
@@ -48,18 +50,18 @@ class FitInPlane(InvertibleTransform):
             raise ValueError(f"size is {size}, it has to be 1 or more")
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}, known are {MODES}")
-        if not 0 < fill <= 1:
-            raise ValueError(f"fill is {fill}, it must be above 0 and at most 1")
+        check_fill(fill)
         self.size = size
         self.fill = fill
         self.mode = mode
         self.value = value
         self.enlarge = enlarge
 
-    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+    def __call__(self, img: torch.Tensor, fill: float | None = None) -> torch.Tensor:
         """
         Args:
             img: volume ``(C, row, column, slice)``; without an affine its pixels are taken as square.
+            fill: in place of the setting.
 
         Returns:
             The volume ``(C, size, size, slice)`` in floating point. Its affine follows.
@@ -67,12 +69,13 @@ class FitInPlane(InvertibleTransform):
         Raises:
             ValueError: when the image is no volume.
         """
+        fill = self.fill if fill is None else fill
         if img.ndim != 4:
             raise ValueError(f"image of shape {tuple(img.shape)} is no volume: (channel, row, column, slice) expected")
         image = convert_to_tensor(img, track_meta=True, dtype=torch.promote_types(img.dtype, torch.float32))
         assert isinstance(image, MetaTensor)
         shape = tuple(image.shape[1:3])
-        fitted = self.fitted_shape(shape, affine_to_spacing(image.affine.numpy(), 3)[:2])
+        fitted = self.fitted_shape(shape, affine_to_spacing(image.affine.numpy(), 3)[:2], fill)
         start = [(self.size - side) // 2 for side in fitted]
         values = image.as_tensor()
         out = values.new_full(
@@ -93,10 +96,10 @@ class FitInPlane(InvertibleTransform):
             extra_info={"mode": self.mode, "start": start, "fitted": fitted, "affine": image.affine.tolist()},
         )
 
-    def fitted_shape(self, shape: Sequence[int], spacing: np.ndarray) -> list[int]:
+    def fitted_shape(self, shape: Sequence[int], spacing: np.ndarray, fill: float) -> list[int]:
         """Give the rows and columns that slices of a shape and a spacing in mm take on the square."""
         extent = np.multiply(shape, spacing)
-        pixel = extent.max() / (self.size * self.fill)
+        pixel = extent.max() / (self.size * fill)
         if not self.enlarge:
             pixel = max(pixel, spacing.min())
         return [int(side) for side in np.clip(np.rint(extent / pixel), 1, self.size)]
@@ -113,6 +116,12 @@ class FitInPlane(InvertibleTransform):
         if isinstance(inverted, MetaTensor):
             inverted.affine = torch.tensor(info["affine"], dtype=torch.float64)
         return inverted
+
+
+def check_fill(fill: float) -> None:
+    """Refuse a share that is not above 0 and at most 1."""
+    if not 0 < fill <= 1:
+        raise ValueError(f"fill is {fill}, it must be above 0 and at most 1")
 
 
 def cut(volume: torch.Tensor, start: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
@@ -139,7 +148,9 @@ class FitInPlaned(MapTransform, InvertibleTransform):
         mode: "bilinear" for images, "nearest" for label maps; one for all keys or one for each.
         value: value of the padding, by default each volume's minimum; one for all keys or one for each.
         enlarge: whether to enlarge slices that are smaller.
-        fill: share of the square's side that the longer side fills.
+        fill: share of the square's side that the longer side fills; or one for each modality, by its name.
+        modality: that of items that do not name theirs.
+        modality_key: key under which an item names its modality.
         allow_missing_keys: pass over keys that an item does not have.
     """
 
@@ -150,17 +161,37 @@ class FitInPlaned(MapTransform, InvertibleTransform):
         mode: str | Sequence[str] = "bilinear",
         value: float | None | Sequence[float | None] = None,
         enlarge: bool = True,
-        fill: float = 1.0,
+        fill: float | Mapping[str, float] = 1.0,
+        modality: str | None = None,
+        modality_key: str = "modality",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         settings = zip(ensure_tuple_rep(mode, len(self.keys)), ensure_tuple_rep(value, len(self.keys)))
-        self.fits = [FitInPlane(size, key_mode, key_value, enlarge, fill) for key_mode, key_value in settings]
+        self.fits = [FitInPlane(size, key_mode, key_value, enlarge) for key_mode, key_value in settings]
+        for share in fill.values() if isinstance(fill, Mapping) else [fill]:
+            check_fill(share)
+        self.fill = fill
+        self.modality = modality
+        self.modality_key = modality_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """
+        Args:
+            data: the item.
+
+        Returns:
+            The item with its volumes on the square.
+
+        Raises:
+            ValueError: when there is no ``fill`` for its modality.
+        """
         d = dict(data)
+        fill = self.fill
+        if isinstance(fill, Mapping):
+            fill = by_modality(fill, d, self.modality, self.modality_key)
         for key, fit in self.key_iterator(d, self.fits):
-            d[key] = fit(d[key])
+            d[key] = fit(d[key], fill)
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

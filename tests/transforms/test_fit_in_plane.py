@@ -103,6 +103,23 @@ def test_a_share_of_the_square_is_filled_and_comes_back() -> None:
     torch.testing.assert_close(fit.inverse(out).as_tensor(), volume.as_tensor())
 
 
+def test_each_modality_fills_a_share_of_its_own_and_comes_back() -> None:
+    chain = Compose([FitInPlaned(["image", "label"], 50, value=0, fill={"ct": 1.0, "mri": 0.8}, modality="ct")])
+    volume = MetaTensor(torch.rand(1, 20, 40, 2) + 1, affine=np.eye(4))
+    for named, width in (({}, 50), ({"modality": "ct"}, 50), ({"modality": "mri"}, 40)):
+        item = chain({"image": volume, "label": volume, **named})
+        assert (item["image"] > 0).sum() == (item["label"] > 0).sum() == width // 2 * width * 2
+        # predictions do not name the modality
+        inverted = Invertd("pred", chain, "image")({**item, "pred": item["image"]})["pred"]
+        assert inverted.shape == volume.shape
+        if width == 40:
+            torch.testing.assert_close(inverted.as_tensor(), volume.as_tensor())
+    with pytest.raises(ValueError, match="modality is 'pet', known are ct, mri"):
+        chain.transforms[0]({"image": volume, "modality": "pet"})
+    with pytest.raises(ValueError, match="fill is 2"):
+        FitInPlaned("image", 50, fill={"ct": 1.0, "mri": 2.0})
+
+
 def test_padding_is_the_minimum_by_default() -> None:
     volume = torch.tensor([[3.0, 5.0], [7.0, 9.0]])[None, :1, :, None]
     assert FitInPlane(2)(volume)[0, 1, :, 0].tolist() == [3, 3]
