@@ -5,9 +5,18 @@
 
 from __future__ import annotations
 
+from monai_semgan.inferers.flip_averaging_inferer import FlipAveragingInferer
 from monai_semgan.inferers.intensity_curve import IntensityCurve
 from monai_semgan.inferers.slice_wise_inferer import SliceWiseInferer
 from monai_semgan.inferers.wplus_inferer import WPlusInferer, WPlusResult
 from monai_semgan.inferers.wplus_uncertainty import Uncertainty, WPlusUncertainty
 
-__all__ = ["IntensityCurve", "SliceWiseInferer", "Uncertainty", "WPlusInferer", "WPlusResult", "WPlusUncertainty"]
+__all__ = [
+    "FlipAveragingInferer",
+    "IntensityCurve",
+    "SliceWiseInferer",
+    "Uncertainty",
+    "WPlusInferer",
+    "WPlusResult",
+    "WPlusUncertainty",
+]

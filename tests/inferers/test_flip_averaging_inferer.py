@@ -1,0 +1,81 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_semgan.inferers import FlipAveragingInferer, WPlusInferer, WPlusResult
+from monai_semgan.networks.nets import SemanticGAN
+from tests.inferers.test_wplus_inferer import make_network
+
+FLIPS = ([-1], [-2], [-2, -1])
+
+
+@pytest.fixture(scope="module")
+def network() -> SemanticGAN:
+    torch.manual_seed(0)
+    return make_network()
+
+
+@pytest.fixture(scope="module")
+def images(network: SemanticGAN) -> Tensor:
+    return network.generator.sample(3, generator=torch.Generator().manual_seed(1))[0]
+
+
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"steps": 3, "learning_rate": 0.1}, {"steps": 2, "chunk_size": 2}])
+def test_is_the_mean_of_what_each_view_gives(network: SemanticGAN, images: Tensor, settings: dict[str, Any]) -> None:
+    single = WPlusInferer(**settings)
+    views = [single(images, network)]
+    views += [single(images.flip(axes), network).flip(axes) for axes in FLIPS]  # type: ignore[union-attr]
+    logits = FlipAveragingInferer(**settings)(images, network)
+    assert isinstance(logits, Tensor) and not logits.requires_grad
+    torch.testing.assert_close(logits, torch.stack(views).mean(0))  # type: ignore[arg-type]
+    # views differ, so averaging does something
+    assert (logits - views[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("axes", FLIPS)
+def test_a_mirrored_image_gets_the_mirrored_map(network: SemanticGAN, images: Tensor, axes: list[int]) -> None:
+    inferer = FlipAveragingInferer(steps=2, learning_rate=0.1)
+    logits = inferer(images, network)
+    assert isinstance(logits, Tensor)
+    mirrored = inferer(images.flip(axes), network)
+    torch.testing.assert_close(mirrored, logits.flip(axes), atol=1e-4, rtol=1e-4)
+
+
+def test_details_are_those_of_the_image_as_it_is(network: SemanticGAN, images: Tensor) -> None:
+    settings: dict[str, Any] = {"steps": 2, "learning_rate": 0.1}
+    plain = WPlusInferer(**settings)(images, network, return_details=True)
+    tracked = MetaTensor(images, meta={"filename_or_obj": "a.png"})
+    result = FlipAveragingInferer(**settings)(tracked, network, return_details=True)
+    assert isinstance(plain, WPlusResult) and isinstance(result, WPlusResult)
+    for name in ("wplus", "reconstruction", "losses", "steps"):
+        assert torch.equal(torch.as_tensor(getattr(result, name)), getattr(plain, name))
+    assert isinstance(result.logits, MetaTensor) and result.logits.meta["filename_or_obj"] == "a.png"
+    torch.testing.assert_close(result.logits.as_tensor(), FlipAveragingInferer(**settings)(images, network))
+
+
+def test_codes_of_the_image_and_no_flips_leave_one_view(network: SemanticGAN, images: Tensor) -> None:
+    settings: dict[str, Any] = {"steps": 2, "learning_rate": 0.1}
+    starts = network.encode(images).detach()[:, None]
+    for inferer, given in (
+        (FlipAveragingInferer(**settings), {"starts": starts}),
+        (FlipAveragingInferer(flips=[], **settings), {}),
+    ):
+        assert torch.equal(inferer(images, network, **given), WPlusInferer(**settings)(images, network, **given))
+
+
+def test_presets_and_settings() -> None:
+    inferer = FlipAveragingInferer.from_preset("balanced", steps=5, flips=[[-1]])
+    assert isinstance(inferer, FlipAveragingInferer) and (inferer.steps, inferer.flips) == (5, [(-1,)])
+    for flips in ([[1]], [[]], [[-1, -3]]):
+        with pytest.raises(ValueError, match="flips hold"):
+            FlipAveragingInferer(flips=flips)
+    with pytest.raises(ValueError, match="steps is -2"):
+        FlipAveragingInferer(steps=-2)
