@@ -12,20 +12,8 @@ from torch import Tensor
 
 from monai_semgan.inferers import FlipAveragingInferer, WPlusInferer, WPlusResult
 from monai_semgan.networks.nets import SemanticGAN
-from tests.inferers.test_wplus_inferer import make_network
 
 FLIPS = ([-1], [-2], [-2, -1])
-
-
-@pytest.fixture(scope="module")
-def network() -> SemanticGAN:
-    torch.manual_seed(0)
-    return make_network()
-
-
-@pytest.fixture(scope="module")
-def images(network: SemanticGAN) -> Tensor:
-    return network.generator.sample(3, generator=torch.Generator().manual_seed(1))[0]
 
 
 @pytest.mark.parametrize("settings", [{"steps": 0}, {"steps": 3, "learning_rate": 0.1}, {"steps": 2, "chunk_size": 2}])

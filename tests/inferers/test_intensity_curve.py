@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from monai_semgan.inferers import IntensityCurve, WPlusInferer, WPlusResult
-from tests.inferers.test_wplus_inferer import make_network
+from tests.wplus_network import make_network
 
 NUMBERS = st.lists(st.floats(-6, 6, width=32), min_size=2, max_size=9)
 DIRECTIONS = st.sampled_from([1, -1])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from monai_semgan.inferers import IntensityCurve, WPlusInferer, WPlusResult
 from monai_semgan.inferers.slice_wise_inferer import SliceWiseInferer
 from monai_semgan.networks.nets import SemanticGAN
-from tests.inferers.test_wplus_inferer import make_network
+from tests.wplus_network import make_network
 
 
 class Recorder(Inferer):

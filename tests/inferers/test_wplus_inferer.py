@@ -24,41 +24,7 @@ from monai_semgan.losses.perceptual import PerceptualDistance
 from monai_semgan.losses.reconstruction import ReconstructionLoss
 from monai_semgan.losses.wplus import WPlusRegulariser
 from monai_semgan.networks.nets import SemanticGAN
-
-
-def make_network(size: int = 16, channels: int = 1, labels: int = 1) -> SemanticGAN:
-    """A tiny network whose encoder answers to the image and whose noise maps count, as after training."""
-    network = SemanticGAN(
-        size=size,
-        image_channels=channels,
-        label_channels=labels,
-        latent_dim=8,
-        channel_base=256,
-        channel_max=16,
-        mapping_layers=2,
-        encoder_channel_max=16,
-        pyramid_channels=8,
-        head_channels=8,
-    )
-    with torch.no_grad():
-        for head in network.encoder.heads:
-            head.linear.weight.normal_(std=0.02)
-        for name, weight in network.named_parameters():
-            if name.endswith("noise_strength"):
-                weight.fill_(0.1)
-        network.generator.mean_w.copy_(network.generator.mapping(torch.randn(256, 8)).mean(0))
-    return network.eval()
-
-
-@pytest.fixture(scope="module")
-def network() -> SemanticGAN:
-    torch.manual_seed(0)
-    return make_network()
-
-
-@pytest.fixture(scope="module")
-def images(network: SemanticGAN) -> Tensor:
-    return network.generator.sample(4, generator=torch.Generator().manual_seed(1))[0]
+from tests.wplus_network import make_network
 
 
 def refine(images: Tensor, network: SemanticGAN, **settings: Any) -> WPlusResult:
