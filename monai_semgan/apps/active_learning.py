@@ -249,11 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     output = Path(config["output_dir"])
-    return run_all(
-        stages,
-        config,
-        lambda: write_tables(read_rows(stages, [config["score"]]), config["score"], output),
-    )
+    score = config["score"]
+    return run_all(stages, config, lambda: write_tables(read_rows(stages, [score]), score, output))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset_dir", type=Path, required=True, help="folder that its paths start from")
     parser.add_argument("--list_key", required=True, help="list of the CT volumes that the model was trained on")
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="the bundle whose loading is used")
-    parser.add_argument("--number", type=int, default=11, help="how many landmarks, 11 are the deciles and both ends")
+    parser.add_argument("--number", type=int, default=11, help="how many landmarks, 11 lie near the deciles")
     parser.add_argument("--percentile", type=float, default=1, help="the first percentile; the last is as far from 100")
     options = parser.parse_args(arguments)
     try:

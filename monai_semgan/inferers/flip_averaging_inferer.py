@@ -12,7 +12,8 @@ from torch import Tensor
 
 from monai_semgan.inferers.wplus_inferer import WPlusInferer, WPlusResult, with_metadata
 
-BOTH = ((-1,), (-2,), (-2, -1))
+# of the last two axes, one alone or both
+ALL_FLIPS = ((-1,), (-2,), (-2, -1))
 
 
 class FlipAveragingInferer(WPlusInferer):
@@ -29,7 +30,7 @@ class FlipAveragingInferer(WPlusInferer):
         ValueError: for an axis that is not -1 or -2, and as :class:`WPlusInferer`.
     """
 
-    def __init__(self, *, flips: Sequence[Sequence[int]] = BOTH, **settings: Any) -> None:
+    def __init__(self, *, flips: Sequence[Sequence[int]] = ALL_FLIPS, **settings: Any) -> None:
         super().__init__(**settings)
         self.flips = [tuple(axes) for axes in flips]
         for axes in self.flips:

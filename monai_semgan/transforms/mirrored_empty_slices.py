@@ -79,16 +79,15 @@ def mirrored(image: torch.Tensor, label: torch.Tensor, margin: int) -> torch.Ten
         return None
     # columns left of it go to mirror - column, which is right of it
     mirror = int(body[0] + body[-1])
+    columns = torch.arange(image.shape[-1])
     if 2 * (organ[-1] + margin) < mirror:
-        replaced = torch.arange((mirror + 1) // 2)
+        replaced = 2 * columns < mirror
     elif 2 * (organ[0] - margin) > mirror:
-        replaced = torch.arange(mirror // 2 + 1, image.shape[-1])
+        replaced = 2 * columns > mirror
     else:
         return None
+    source = torch.where(replaced, mirror - columns, columns)
+    inside = (source >= 0) & (source < len(columns))
     out = torch.full_like(image, -1.0)
-    kept = torch.ones(image.shape[-1], dtype=torch.bool)
-    kept[replaced] = False
-    out[..., kept] = image[..., kept]
-    inside = replaced[(mirror - replaced >= 0) & (mirror - replaced < image.shape[-1])]
-    out[..., inside] = image[..., mirror - inside]
+    out[..., inside] = image[..., source[inside]]
     return out
