@@ -23,22 +23,29 @@ CONVOLUTIONS = ((4, 512, 32), (8, 256, 64), (8, 128, 64), (16, 64, 128), (16, 25
 BUSY_PERCENT = 10.0
 
 
-def seconds(call: Callable[[], Any], device: torch.device, *, repeats: int = 5) -> float:
+def finished(device: torch.device) -> float:
+    """Wait for the device's queued work and read the clock, in seconds."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def seconds(call: Callable[[], Any], device: torch.device, *, repeats: int = 5, longest: float = 60.0) -> float:
     """Median time of a call after one that is not counted.
 
     Args:
         call: what to time.
         device: device whose queued work is waited for.
         repeats: number of calls that count.
+        longest: stop repeating after so many seconds.
     """
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
+    call()
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < longest:
+        start = finished(device)
         call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+        times.append(finished(device) - start)
+    return statistics.median(times)
 
 
 @torch.no_grad()

@@ -32,6 +32,7 @@ from monai_semgan.inferers.presets import PRESETS, preset_settings
 from monai_semgan.losses import ReconstructionLoss
 from monai_semgan.networks.label_map import logits_to_map
 from monai_semgan.networks.nets import SemanticGAN
+from monai_semgan.utils import keep_freed_memory
 
 AUTHORS = {"learning_rate": 0.1, "betas": (0.9, 0.999), "precondition": False, "warmup": 0.05, "rampdown": 0.25}
 ADAM = AUTHORS | {"steps": 100, "regulariser_weight": 1e-3, "tolerance": 0.0}
@@ -133,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if busy > BUSY_PERCENT and not options.busy:
         print(f"other programs take {busy:.0f} % of the processors: end them, or say --busy", file=sys.stderr)
         return 2
+    # as the engines do
+    keep_freed_memory()
     network, images, labels, weight = load(options.bundle.resolve(), options)
     results: dict[str, dict[str, float]] = {}
     rows = []

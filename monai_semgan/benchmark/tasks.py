@@ -5,26 +5,29 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from monai_semgan.benchmark.machine import peak_memory_mb, seconds
+from monai_semgan.benchmark.machine import finished, peak_memory_mb, seconds
 from monai_semgan.benchmark.presets import PRESETS, Preset
 from monai_semgan.data import SemiSupervisedLoader
 from monai_semgan.engines import SemanticGANTrainer
 from monai_semgan.inferers import WPlusInferer
 from monai_semgan.losses import PerceptualDistance
+from monai_semgan.utils import keep_freed_memory
 
 # steps between which refinement is timed, so that start and end of a run drop out
-FEW_STEPS, MANY_STEPS = 2, 6
 
 
 class OperationCounter(TorchDispatchMode):
@@ -87,7 +90,7 @@ def perceptual_distance(kind: str) -> Iterator[PerceptualDistance]:
 
 
 def refine(preset: Preset, size: int, batch: int, amp: bool, device: torch.device, repeats: int) -> dict[str, float]:
-    """Refine W+ codes; the arguments are those of :func:`generate`.
+    """Refine W+ codes; the arguments are those of :func:`generate`, ``repeats`` the number of timed steps.
 
     The perceptual distance is LPIPS (VGG) at the paper's width, as its authors take it, and the encoder's otherwise.
 
@@ -97,16 +100,17 @@ def refine(preset: Preset, size: int, batch: int, amp: bool, device: torch.devic
     network = preset.network(size).eval().to(device)
     images = torch.rand(batch, 1, size, size, device=device) * 2 - 1
     with perceptual_distance("lpips" if preset is PRESETS["paper"] else "encoder") as distance:
-
-        def run(steps: int) -> Callable[[], Any]:
-            inferer = WPlusInferer(steps=steps, perceptual=distance, tolerance=0, amp=amp)
-            return lambda: inferer(images, network)
-
-        few, many = run(FEW_STEPS), run(MANY_STEPS)
-        counted = operations(many) - operations(few)
-        timed = seconds(many, device, repeats=repeats) - seconds(few, device, repeats=repeats)
-    share = batch * (MANY_STEPS - FEW_STEPS)
-    return {"seconds": timed / share, "operations": counted / share}
+        settings: dict[str, Any] = {"perceptual": distance, "tolerance": 0, "amp": amp}
+        counted = operations(lambda: WPlusInferer(steps=2, **settings)(images[:1], network))
+        counted -= operations(lambda: WPlusInferer(steps=1, **settings)(images[:1], network))
+        ends: list[float] = []
+        hook = register_optimizer_step_post_hook(lambda *_: ends.append(finished(device)))
+        try:
+            # the first step, like the start, is not counted
+            WPlusInferer(steps=repeats + 1, **settings)(images, network)
+        finally:
+            hook.remove()
+    return {"seconds": statistics.median(b - a for a, b in pairwise(ends)) / batch, "operations": counted}
 
 
 def train(preset: Preset, size: int, batch: int, amp: bool, device: torch.device, repeats: int) -> dict[str, float]:
@@ -171,5 +175,7 @@ def measure(
     """
     torch.manual_seed(0)
     place = torch.device(device)
+    # as the engines do
+    keep_freed_memory(place)
     result = TASKS[task](PRESETS[preset], size, batch, amp, place, repeats)
     return result | {"peak_memory_mb": peak_memory_mb(place)}

@@ -21,6 +21,7 @@ from monai_semgan.losses import EncoderLoss
 from monai_semgan.networks.label_map import label_to_map, logits_to_map, map_to_label
 from monai_semgan.networks.nets import SemanticGAN
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
+from monai_semgan.utils import keep_freed_memory
 
 
 class EncoderTrainer(Trainer):
@@ -106,6 +107,7 @@ class EncoderTrainer(Trainer):
             )
         if prior_samples and not network.prior.basis.any():
             raise ValueError("the prior knows no codes of images: start from weights of a finished training")
+        keep_freed_memory(device)
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from monai_semgan.data.failure import FAILURE, failure_reason
 from monai_semgan.inferers import SliceWiseInferer, WPlusInferer, WPlusResult
+from monai_semgan.utils import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class SemanticGANEvaluator(SupervisedEvaluator):
     ) -> None:
         self.item_postprocessing = postprocessing
         self.record_failures = record_failures
+        keep_freed_memory(device)
         super().__init__(
             device=torch.device(device),
             val_data_loader=val_data_loader,

@@ -28,6 +28,7 @@ from monai_semgan.losses import (
 from monai_semgan.networks.label_map import label_to_map, logits_to_map
 from monai_semgan.networks.nets import ImageDiscriminator, JointDiscriminator, SemanticGenerator
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
+from monai_semgan.utils import keep_freed_memory
 
 
 def lazy_adam(
@@ -149,6 +150,7 @@ class SemanticGANTrainer(Trainer):
                 f"r1_interval {r1_interval} and path_length_interval {path_length_interval} must not be negative; "
                 "0 switches the regulariser off"
             )
+        keep_freed_memory(device)
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,

@@ -25,6 +25,12 @@ def test_the_median_of_the_calls_after_the_first() -> None:
     assert 0.02 <= machine.seconds(lambda: time.sleep(next(waits)), torch.device("cpu"), repeats=3) < 0.05
 
 
+def test_long_calls_are_not_repeated() -> None:
+    calls = []
+    machine.seconds(lambda: calls.append(time.sleep(0.02)), torch.device("cpu"), repeats=9, longest=0.03)
+    assert len(calls) == 3  # one that is not counted, and two in 0.03 s
+
+
 def test_the_limit_is_the_best_shape() -> None:
     limit = machine.convolution_rate(torch.device("cpu"), torch.float32, repeats=2)
     assert len(limit["shapes"]) == 4 and limit["gflops"] == max(limit["shapes"].values()) > 0
