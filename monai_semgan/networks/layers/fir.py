@@ -5,9 +5,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class ConstantDepthwise(torch.autograd.Function):
+    """Depthwise convolution with a constant kernel that is symmetric, so that its gradient is one of the same kind.
+
+    torch's own second derivative also works out that of the kernel, channel by channel, whether it is asked for or not:
+    R1 and path length take it for nothing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor, padding: int) -> Tensor:
+        """Filter ``(B, C, H, W)`` with a kernel ``(C, 1, k, k)``."""
+        ctx.save_for_backward(kernel)
+        ctx.padding = padding
+        return F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Filter the gradient with the padding that restores the input's size."""
+        (kernel,) = ctx.saved_tensors
+        padding = kernel.shape[-1] - 1 - ctx.padding
+        return ConstantDepthwise.apply(gradient, kernel.to(gradient.dtype), padding), None, None
+
+
+def filtered(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
+    """Apply :class:`ConstantDepthwise`, or in TorchScript, which has no second derivatives, what it computes."""
+    if torch.jit.is_scripting():
+        return F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
+    return ConstantDepthwise.apply(x, kernel, padding)
 
 
 class FIRFilter(nn.Module):
@@ -30,7 +61,7 @@ class FIRFilter(nn.Module):
 
     def forward(self, x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
         """Blur ``(B, C, H, W)`` to ``(B, C, H + 2 padding - 3, W + 2 padding - 3)``."""
-        return F.conv2d(x, self.depthwise(x, gain), padding=padding, groups=x.shape[1])
+        return filtered(x, self.depthwise(x, gain), padding)
 
     @torch.jit.export
     def upsample(self, x: Tensor) -> Tensor:
@@ -42,4 +73,4 @@ class FIRFilter(nn.Module):
         """Blur and drop every other sample: ``(B, C, H, W)`` to ``(B, C, H/2, W/2)``, mean kept."""
         # [1, 3, 3, 1] = [1, 2, 1] * [1, 1]; a strided depthwise convolution is up to 20 times slower backwards on a CPU
         kernel = self.half_kernel.to(x.dtype).expand(x.shape[1], 1, 3, 3)
-        return F.avg_pool2d(F.conv2d(x, kernel, padding=1, groups=x.shape[1]), 2)
+        return F.avg_pool2d(filtered(x, kernel, 1), 2)

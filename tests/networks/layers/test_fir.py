@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,3 +81,21 @@ def test_scripted_filter_has_the_same_values() -> None:
     x = torch.randn(1, 2, 6, 6)
     torch.testing.assert_close(scripted.upsample(x), fir.upsample(x))
     torch.testing.assert_close(scripted.downsample(x), fir.downsample(x))
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 3])
+def test_derivatives_of_first_and_second_order(padding: int) -> None:
+    fir = FIRFilter().double()
+    x = torch.randn(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
+    for call in (lambda x: fir(x, padding=padding), fir.downsample):
+        assert torch.autograd.gradcheck(call, x) and torch.autograd.gradgradcheck(call, x)
+
+
+def test_second_derivatives_take_no_convolution_a_channel() -> None:
+    fir, x = FIRFilter(), torch.randn(1, 64, 8, 8, requires_grad=True)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        (gradient,) = torch.autograd.grad(fir(x, padding=1).square().sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+    calls = {event.key: event.count for event in profile.key_averages()}
+    assert 0 < calls["aten::conv2d"] + calls.get("aten::convolution_backward", 0) < 8
+    assert "aten::_convolution_double_backward" not in calls
