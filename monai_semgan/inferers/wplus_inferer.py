@@ -84,6 +84,8 @@ class WPlusInferer(Inferer):
         chunk_size: refine at most so many images together, to bound memory; by default all.
         amp: bf16 autocast; overrides an autocast around the call. ``"auto"`` takes it where the processor computes
             bf16 (:func:`monai_semgan.utils.has_bf16`).
+        compile: compile a step by ``torch.compile``, which takes a C++ compiler and about a minute at the first step,
+            and another at the first batch of another size.
 
     Raises:
         ValueError: for settings out of their range.
@@ -114,6 +116,7 @@ class WPlusInferer(Inferer):
         curve_weight: float = 0.01,
         chunk_size: int | None = None,
         amp: bool | str = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         for name, value, low, high in (
@@ -150,6 +153,7 @@ class WPlusInferer(Inferer):
         self.curve_weight = curve_weight
         self.chunk_size = chunk_size
         self.amp = amp
+        self.compiled_objective = torch.compile(self.objective) if compile else self.objective
 
     @classmethod
     def from_preset(cls, preset: str, *, steps: int = -1, **settings: Any) -> WPlusInferer:
@@ -277,26 +281,22 @@ class WPlusInferer(Inferer):
         lowest: list[Tensor] = []
 
         for step in range(self.steps + 1):
-            with torch.set_grad_enabled(step < self.steps), self.autocast(image):
-                moved, *noise = [torch.stack([batch[index] for index in active.tolist()]) for batch in leaves]
-                wplus = first[active] + (network.preconditioner.precondition(moved) if self.precondition else moved)
-                if direction:
-                    curve = IntensityCurve.from_parameters(noise.pop(0), direction)
-                drawn, logits = network.decode(wplus, noise or None)
-                reconstruction = drawn if curve is None else curve(drawn, image)
-                regularised = self.regulariser_weight > 0 and step % self.regulariser_interval == 0
-                # one pass of the encoder for the distance and the regulariser
-                shared = regularised and curve is None and self.loss.distance.kind == "encoder"
-                maps = network.encoder.features(drawn) if shared else None
-                losses = self.loss(reconstruction, image, network, features, maps)
-                objective = losses
-                if regularised:
-                    weight = self.regulariser_weight * self.regulariser_interval
-                    objective = losses + weight * self.regulariser(wplus, drawn, network, maps)
-                if anchor is not None:
-                    objective = objective + anchor_weight * (wplus - anchor).square().mean((1, 2))
-                if curve is not None:
-                    objective = objective + self.curve_weight * curve.distance()
+            last = step == self.steps
+            with torch.set_grad_enabled(not last), self.autocast(image):
+                moved = [torch.stack([batch[index] for index in active.tolist()]) for batch in leaves]
+                # the last pass has no gradient: not worth a compilation of its own
+                compute = self.objective if last else self.compiled_objective
+                objective, losses, logits, wplus, reconstruction, curve = compute(
+                    moved,
+                    first[active],
+                    network,
+                    image,
+                    features,
+                    direction,
+                    anchor,
+                    anchor_weight,
+                    self.regulariser_weight > 0 and step % self.regulariser_interval == 0,
+                )
 
             found = [value.detach().float() for value in (logits, wplus, reconstruction, losses)]
             values = image.new_tensor([[-1.0, 1.0]]).expand(len(image), -1) if curve is None else curve.values.detach()
@@ -315,7 +315,7 @@ class WPlusInferer(Inferer):
                 active, objective, image = active[stays], objective[stays], image[stays]
                 features = [level[stays] for level in features]
                 anchor = None if anchor is None else anchor[stays]
-            if step == self.steps or len(active) == 0:
+            if last or len(active) == 0:
                 break
 
             moving = [batch[index] for batch in leaves for index in active.tolist()]
@@ -325,6 +325,38 @@ class WPlusInferer(Inferer):
             optimizer.step()
             schedule.step()
         return best
+
+    def objective(
+        self,
+        moved: list[Tensor],
+        first: Tensor,
+        network: SemanticGAN,
+        image: Tensor,
+        features: list[Tensor],
+        direction: int,
+        anchor: Tensor | None,
+        anchor_weight: float,
+        regularised: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, IntensityCurve | None]:
+        """What is minimised, ``(B,)``, and what it is made of: losses, logits, codes, reconstruction and curve."""
+        steps, *noise = moved
+        wplus = first + (network.preconditioner.precondition(steps) if self.precondition else steps)
+        curve = IntensityCurve.from_parameters(noise.pop(0), direction) if direction else None
+        drawn, logits = network.decode(wplus, noise or None)
+        reconstruction = drawn if curve is None else curve(drawn, image)
+        # one pass of the encoder for the distance and the regulariser
+        shared = regularised and curve is None and self.loss.distance.kind == "encoder"
+        maps = network.encoder.features(drawn) if shared else None
+        losses = self.loss(reconstruction, image, network, features, maps)
+        objective = losses
+        if regularised:
+            weight = self.regulariser_weight * self.regulariser_interval
+            objective = losses + weight * self.regulariser(wplus, drawn, network, maps)
+        if anchor is not None:
+            objective = objective + anchor_weight * (wplus - anchor).square().mean((1, 2))
+        if curve is not None:
+            objective = objective + self.curve_weight * curve.distance()
+        return objective, losses, logits, wplus, reconstruction, curve
 
     def first_codes(
         self,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,18 @@ def test_bf16_autocast_returns_fp32(network: SemanticGAN, images: Tensor) -> Non
     assert all(value.dtype == torch.float32 for value in result[:4])
     assert (result.losses < start.losses).all()
     assert WPlusInferer(steps=0, amp=True)(images, network).dtype == torch.float32
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_steps_are_the_plain_ones(network: SemanticGAN, images: Tensor) -> None:
+    settings: dict[str, Any] = {"steps": 3, "learning_rate": 0.1, "tolerance": 0.0}
+    plain, compiled = (
+        WPlusInferer(**settings, compile=chosen)(images, network, return_details=True) for chosen in (False, True)
+    )
+    assert isinstance(plain, WPlusResult) and isinstance(compiled, WPlusResult)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    torch.testing.assert_close(compiled.losses, plain.losses, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(compiled.logits, plain.logits, rtol=1e-3, atol=1e-3)
 
 
 def test_autocast_around_the_call_is_overridden(network: SemanticGAN, images: Tensor) -> None:
