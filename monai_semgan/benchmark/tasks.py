@@ -27,8 +27,6 @@ from monai_semgan.inferers import WPlusInferer
 from monai_semgan.losses import PerceptualDistance
 from monai_semgan.utils import keep_freed_memory
 
-# steps between which refinement is timed, so that start and end of a run drop out
-
 
 class OperationCounter(TorchDispatchMode):
     """Count what torch's ``FlopCounterMode`` counts, whose module hooks break on penalties and frozen networks."""
