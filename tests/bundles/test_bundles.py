@@ -33,7 +33,7 @@ SHARED = (
 # all else that two bundles do the same way
 OWN = {"_desc_", "network_def", "preprocessing", "inferer", "displayable_configs", "largest_components"}
 # what bundles of volumes do in another way than those of images
-VOLUMETRIC = {"imports", "reader", "batch_size", "modality", "loading", "postprocessing"}
+VOLUMETRIC = {"imports", "reader", "batch_size", "modality", "loading", "postprocessing", "threshold"}
 
 
 @pytest.fixture(autouse=True, params=BUNDLES, ids=lambda folder: folder.name)

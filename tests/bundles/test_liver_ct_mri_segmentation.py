@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.transforms import AsDiscreted
 from PIL import Image
 
 from monai_semgan.apps import label_budget
@@ -230,3 +231,11 @@ def test_the_shipped_experiment_names_what_exists(
     mri = [stage for stage in stages if stage.row and stage.row["list"] == "ood_test"]
     assert len(mri) == 9
     assert all(stage.config_files[-1] == str(repository / "configs" / "liver_mri.yaml") for stage in mri)
+
+
+@pytest.mark.parametrize(("modality", "expected"), [("ct", 0.7), ("mri", 0.5)])
+def test_threshold_was_chosen_on_ct_alone(modality: str, expected: float) -> None:
+    flow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", modality=modality)
+    flow.initialize()
+    steps = flow.parser.get_parsed_content("postprocessing").transforms
+    assert [step.threshold for step in steps if isinstance(step, AsDiscreted)] == [[expected]]
