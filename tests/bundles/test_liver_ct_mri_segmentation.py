@@ -88,8 +88,8 @@ def evaluate(folder: Path, files: list[str], **settings: Any) -> ConfigWorkflow:
 
 
 def brightness(tmp_path: Path) -> dict[str, Any]:
-    """Settings of a run whose network gives the intensity: a label map lies where a volume is bright."""
-    torch.save({"weight": torch.ones(1, 1, 1, 1), "bias": torch.zeros(1)}, tmp_path / "bright.pt")
+    """Settings of a run whose network is sure of the intensity's sign: a label map lies where a volume is bright."""
+    torch.save({"weight": torch.full((1, 1, 1, 1), 10.0), "bias": torch.zeros(1)}, tmp_path / "bright.pt")
     return {
         "network": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1},
         "inferer": "%configs/grid.yaml::simple_inferer",

@@ -10,12 +10,13 @@ import pytest
 
 from monai_semgan.utils import keep_freed_memory
 
-# page faults of a tensor of 64 MiB whose memory was in use before
+# page faults of a tensor of 64 MiB whose memory was in use before; alignment takes some rounds to settle
 PROBE = """
 import resource, torch
 from monai_semgan.utils import keep_freed_memory
 def faults():
-    torch.ones(2**24)
+    for _ in range(20):
+        torch.ones(2**24)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(2**24)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
