@@ -183,7 +183,7 @@ def test_evaluation_scores_whole_volumes(tmp_path: Path, repository: Path) -> No
 def test_pieces_are_dropped_on_request(tmp_path: Path) -> None:
     data, bright = make_cohort(tmp_path / "in"), brightness(tmp_path)
     spots = hounsfield()
-    spots[3:5, 3:5, 0] = 150
+    spots[2:6, 2:6, 0] = 150
     write_volume(tmp_path / "in" / "plain.nii.gz", spots, AFFINE)
     scores = []
     for pieces in (0, 1):
