@@ -49,20 +49,16 @@ def ways(regulariser_weight: float, batch_size: int, compile: bool = False) -> d
         batch_size: of all ways but the authors'.
         compile: whether to compile the steps of all ways but the authors'.
     """
-    common = {"compile": compile}
-    presets = {
-        name: (preset_settings(name) | common | {"regulariser_weight": regulariser_weight}, batch_size)
-        for name in PRESETS
-    }
+
+    def preset(name: str, **settings: Any) -> tuple[dict[str, Any], int]:
+        return preset_settings(name) | {"compile": compile} | settings, batch_size
+
     return {
         "Adam, 100 steps": (ADAM, 1),
         "Adam, 100 steps, noise maps too": (ADAM | {"optimise_noise": True}, 1),
-        "encoder alone": (preset_settings("fast") | {"steps": 0}, batch_size),
-        **presets,
-        f"preconditioned, {MATCHED['steps']} steps, no regulariser": (
-            preset_settings("best") | common | MATCHED,
-            batch_size,
-        ),
+        "encoder alone": preset("fast", steps=0),
+        **{name: preset(name, regulariser_weight=regulariser_weight) for name in PRESETS},
+        f"preconditioned, {MATCHED['steps']} steps, no regulariser": preset("best", **MATCHED),
     }
 
 
