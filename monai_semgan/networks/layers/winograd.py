@@ -75,6 +75,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
 
 def suits(x: Tensor, weight: Tensor) -> bool:
     """Whether tiles are faster than the direct sum with stride 1 and padding 1, and exact enough."""
+    if torch.jit.is_tracing() or torch.compiler.is_exporting():
+        # a graph for other programs must not name an operation of this package
+        return False
     batch, channels, height, width = x.shape
     return (
         weight.shape[2] == weight.shape[3] == 3
@@ -84,14 +87,12 @@ def suits(x: Tensor, weight: Tensor) -> bool:
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        # a graph for other programs must not name an operation of this package
-        and not (torch.jit.is_tracing() or torch.compiler.is_exporting())
     )
 
 
 @torch.library.custom_op("monai_semgan::winograd", mutates_args=(), device_types="cpu")
 def winograd(x: Tensor, weight: Tensor) -> Tensor:
-    """The convolution of :func:`convolve` with stride 1 and padding 1, for heights and widths that 4 divides, in the ``channels_last`` format."""
+    """3x3 convolution with stride 1 and padding 1 in the ``channels_last`` format; 4 divides height and width."""
     batch, channels, height, width = x.shape
     twice = kronecker(x, KERNEL)
     kernels = torch.matmul(twice, weight.permute(0, 2, 3, 1).reshape(-1, 9, channels)).permute(1, 2, 0)
@@ -134,8 +135,8 @@ def blocks(x: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
     for first in range(0, batch, images):
         for top in range(0, height, rows):
             part = padded[first : first + images, top : top + rows + 2]
-            d = part.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3).reshape(6, 6, -1)
-            inputs = transform @ (transform @ d.view(6, -1)).view_as(d)
+            d = part.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3).reshape(6, -1)
+            inputs = transform @ (transform @ d).view(6, 6, -1)
             yield slice(first, first + images), slice(top, top + rows), inputs.view(36, -1, channels)
 
 
