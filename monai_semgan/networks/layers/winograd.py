@@ -94,31 +94,31 @@ def suits(x: Tensor, weight: Tensor) -> bool:
 def winograd(x: Tensor, weight: Tensor) -> Tensor:
     """3x3 convolution with stride 1 and padding 1 in the ``channels_last`` format; 4 divides height and width."""
     batch, channels, height, width = x.shape
-    twice = kronecker(x, KERNEL)
-    kernels = torch.matmul(twice, weight.permute(0, 2, 3, 1).reshape(-1, 9, channels)).permute(1, 2, 0)
-    y = x.new_empty(batch, height, width, len(weight))
-    collect = kronecker(x, RESULT)
-    for images, rows, inputs in blocks(x):
-        results = collect @ torch.bmm(inputs, kernels).view(36, -1)
-        block = y[images, rows]
-        tiles = results.view(4, 4, len(block), -1, width // 4, len(weight)).permute(2, 3, 0, 4, 1, 5)
-        block.copy_(tiles.reshape(block.shape))
-    return y.permute(0, 3, 1, 2)
+    with torch.autocast("cpu", enabled=False):
+        taps = weight.permute(0, 2, 3, 1).reshape(-1, 9, channels)
+        kernels = torch.matmul(both_axes(KERNEL, x), taps).permute(1, 2, 0)
+        to_results = both_axes(RESULT, x)
+        y = x.new_empty(batch, height, width, len(weight))
+        for images, rows, inputs in blocks(x):
+            results = to_results @ torch.bmm(inputs, kernels).view(36, -1)
+            tiles = as_tiles(y[images, rows])
+            tiles.copy_(results.view(4, 4, *tiles.shape[:2], width // 4, -1).permute(2, 3, 0, 4, 1, 5))
+        return y.permute(0, 3, 1, 2)
 
 
 @torch.library.custom_op("monai_semgan::winograd_weight", mutates_args=(), device_types="cpu")
 def winograd_weight(x: Tensor, gradient: Tensor) -> Tensor:
     """The gradient of the weight of :func:`winograd`, ``(O, C, 3, 3)``, from that of its result, ``(B, O, H, W)``."""
     channels, results = x.shape[1], gradient.shape[1]
-    gradients = gradient.permute(0, 2, 3, 1)
-    total = x.new_zeros(36, results, channels)
-    spread = kronecker(x, RESULT).T
-    for images, rows, inputs in blocks(x):
-        block = gradients[images, rows]
-        tiles = block.unfold(1, 4, 4).unfold(2, 4, 4).permute(4, 5, 0, 1, 2, 3).reshape(16, -1)
-        total.baddbmm_((spread @ tiles).view(36, -1, results).transpose(1, 2), inputs)
-    weight = kronecker(x, KERNEL).T @ total.view(36, -1)
-    return weight.view(3, 3, results, channels).permute(2, 3, 0, 1).contiguous()
+    y = gradient.permute(0, 2, 3, 1)
+    with torch.autocast("cpu", enabled=False):
+        from_results = both_axes(RESULT, x).T
+        total = x.new_zeros(36, results, channels)
+        for images, rows, inputs in blocks(x):
+            tiles = as_tiles(y[images, rows]).permute(2, 4, 0, 1, 3, 5).reshape(16, -1)
+            total.baddbmm_((from_results @ tiles).view(36, -1, results).transpose(1, 2), inputs)
+        weight = both_axes(KERNEL, x).T @ total.view(36, -1)
+        return weight.view(3, 3, results, channels).permute(2, 3, 0, 1).contiguous()
 
 
 def blocks(x: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
@@ -140,8 +140,13 @@ def blocks(x: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
             yield slice(first, first + images), slice(top, top + rows), inputs.view(36, -1, channels)
 
 
-def kronecker(x: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    """The matrix that transforms rows and columns at once, on the device and in the type of ``x``."""
+def as_tiles(y: Tensor) -> Tensor:
+    """View ``(B, H, W, O)`` as tiles of 4x4, ``(B, H / 4, 4, W / 4, 4, O)``."""
+    return y.unflatten(1, (-1, 4)).unflatten(3, (-1, 4))
+
+
+def both_axes(matrix: Sequence[Sequence[float]], x: Tensor) -> Tensor:
+    """The matrix that transforms rows and columns of a tile at once, in the type of ``x``."""
     values = x.new_tensor(matrix)
     return torch.kron(values, values)
 
@@ -164,15 +169,15 @@ def save_both(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
 def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of :func:`winograd`, by operations that can be differentiated again."""
     x, weight = ctx.saved_tensors
-    along_x = convolve(gradient, turned(weight), padding=1) if ctx.needs_input_grad[0] else None
+    along_x = winograd(gradient, turned(weight)) if ctx.needs_input_grad[0] else None
     return along_x, winograd_weight(x, gradient) if ctx.needs_input_grad[1] else None
 
 
 def weight_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of :func:`winograd_weight`."""
     x, along_result = ctx.saved_tensors
-    along_x = convolve(along_result, turned(gradient), padding=1) if ctx.needs_input_grad[0] else None
-    return along_x, convolve(x, gradient, padding=1) if ctx.needs_input_grad[1] else None
+    along_x = winograd(along_result, turned(gradient)) if ctx.needs_input_grad[0] else None
+    return along_x, winograd(x, gradient) if ctx.needs_input_grad[1] else None
 
 
 def turned(weight: Tensor) -> Tensor:

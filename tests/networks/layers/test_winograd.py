@@ -72,6 +72,16 @@ def test_wide_layers_take_tiles_for_all_gradients() -> None:
         assert_close(result, expected)
 
 
+def test_gradients_stay_in_fp32_under_autocast() -> None:
+    tensors = [torch.randn(shape) for shape in [(2, 8, 16, 16), (8, 8, 3, 3), (2, 8, 16, 16)]]
+    tensors += [torch.randn_like(tensors[0]), torch.randn_like(tensors[1])]
+    with torch.autocast("cpu", torch.bfloat16):
+        results = with_gradients(winograd.winograd, tensors)
+    for result, expected in zip(results, with_gradients(direct, [tensor.double() for tensor in tensors])):
+        assert result.dtype == torch.float32
+        assert_close(result, expected)
+
+
 def test_operations_are_counted_as_those_of_the_direct_sum() -> None:
     x, weight = torch.randn(2, WIDE, 32, 32), torch.randn(WIDE + 8, WIDE, 3, 3)
     along = torch.randn(2, WIDE + 8, 32, 32)
