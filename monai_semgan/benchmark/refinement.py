@@ -36,8 +36,10 @@ from monai_semgan.utils import keep_freed_memory
 
 AUTHORS = {"learning_rate": 0.1, "betas": (0.9, 0.999), "precondition": False, "warmup": 0.05, "rampdown": 0.25}
 ADAM = AUTHORS | {"steps": 100, "regulariser_weight": 1e-3, "tolerance": 0.0}
-# reaches the reconstruction loss of 100 steps of Adam, with no regulariser to hold it back
+ADAM_NOISE = ADAM | {"optimise_noise": True, "noise_learning_rate": 0.1}
+# reach the reconstruction losses of 100 steps of Adam, with no regulariser to hold them back
 MATCHED = {"steps": 50, "learning_rate": 0.3, "regulariser_weight": 0.0}
+MATCHED_NOISE = MATCHED | {"steps": 16, "learning_rate": 0.15, "optimise_noise": True, "noise_learning_rate": 8.0}
 COLUMNS = ("refinement", "batch", "s/image", "times faster", "reconstruction loss", "Dice")
 
 
@@ -55,10 +57,11 @@ def ways(regulariser_weight: float, batch_size: int, compile: bool = False) -> d
 
     return {
         "Adam, 100 steps": (ADAM, 1),
-        "Adam, 100 steps, noise maps too": (ADAM | {"optimise_noise": True}, 1),
+        "Adam, 100 steps, noise maps too": (ADAM_NOISE, 1),
         "encoder alone": preset("fast", steps=0),
         **{name: preset(name, regulariser_weight=regulariser_weight) for name in PRESETS},
-        f"preconditioned, {MATCHED['steps']} steps, no regulariser": preset("best", **MATCHED),
+        f"preconditioned, {MATCHED['steps']} steps": preset("best", **MATCHED),
+        f"preconditioned, {MATCHED_NOISE['steps']} steps, noise maps too": preset("best", **MATCHED_NOISE),
     }
 
 

@@ -26,6 +26,8 @@ from monai_semgan.utils import has_bf16
 
 # of Adam: no steps along gradients that are rounding errors, which differ with the batch
 EPSILON = 1e-6
+# of Adam for noise maps, whose gradients are as small as their pixels are many
+NOISE_EPSILON = 1e-8
 
 
 class WPlusResult(NamedTuple):
@@ -79,6 +81,7 @@ class WPlusInferer(Inferer):
         tolerance: an image leaves when its lowest loss fell by less than this fraction, 0 lets none leave.
         patience: the number of steps over which that fall is measured.
         optimise_noise: refine the noise maps too; the W+ codes alone then no longer redraw the result.
+        noise_learning_rate: highest learning rate of the noise maps, in standard deviations of noise.
         curve_knots: knots of the intensity curves, 0 for none; without a step there is none either.
         curve_weight: weight of the curves' distance from the identity, or from the inversion.
         chunk_size: refine at most so many images together, to bound memory; by default all.
@@ -112,6 +115,7 @@ class WPlusInferer(Inferer):
         tolerance: float = 0.01,
         patience: int = 10,
         optimise_noise: bool = False,
+        noise_learning_rate: float = 1.0,
         curve_knots: int = 0,
         curve_weight: float = 0.01,
         chunk_size: int | None = None,
@@ -122,6 +126,7 @@ class WPlusInferer(Inferer):
         for name, value, low, high in (
             ("steps", steps, 0, math.inf),
             ("learning_rate", learning_rate, 0, math.inf),
+            ("noise_learning_rate", noise_learning_rate, 0, math.inf),
             ("regulariser_weight", regulariser_weight, 0, math.inf),
             ("regulariser_interval", regulariser_interval, 1, math.inf),
             ("warmup", warmup, 0, 1),
@@ -149,6 +154,7 @@ class WPlusInferer(Inferer):
         self.tolerance = tolerance
         self.patience = patience
         self.optimise_noise = optimise_noise
+        self.noise_learning_rate = noise_learning_rate
         self.curve_knots = curve_knots
         self.curve_weight = curve_weight
         self.chunk_size = chunk_size
@@ -267,15 +273,16 @@ class WPlusInferer(Inferer):
             start = [self.first_codes(image, network, features, starts, curve)]
         if curve is not None:
             start.append(flat)
+        rates = [{"lr": self.learning_rate, "eps": EPSILON}] * len(start)
         if self.optimise_noise:
             start += [noise.expand(len(image), -1, -1, -1) for noise in fixed_noise(network)]
+            rates += [{"lr": self.noise_learning_rate, "eps": NOISE_EPSILON}] * (len(start) - len(rates))
         # codes move in coordinates in which images react alike to all steps
         first, start[0] = start[0], torch.zeros_like(start[0])
         # a leaf per image: Adam passes over leaves without gradient, so an image that left costs nothing
         leaves = [[row.clone().requires_grad_() for row in batch] for batch in start]
-        optimizer = torch.optim.Adam(
-            [row for batch in leaves for row in batch], lr=self.learning_rate, betas=self.betas, eps=EPSILON
-        )
+        groups = [{"params": batch, **rate} for batch, rate in zip(leaves, rates)]
+        optimizer = torch.optim.Adam(groups, betas=self.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
         active = torch.arange(len(image), device=image.device)
         lowest: list[Tensor] = []

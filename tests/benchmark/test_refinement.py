@@ -35,15 +35,15 @@ def test_command_compares_the_ways_on_images_of_a_list(
     datalist = tiny_data(tmp_path / "data")
     torch.save(SemanticGAN(**TINY_NETWORK).state_dict(), tmp_path / "model.pt")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(refinement, "ADAM", refinement.ADAM | {"steps": 2})
-    monkeypatch.setattr(refinement, "MATCHED", refinement.MATCHED | {"steps": 2})
+    for name in ("ADAM", "ADAM_NOISE", "MATCHED", "MATCHED_NOISE"):
+        monkeypatch.setattr(refinement, name, getattr(refinement, name) | {"steps": 2})
     arguments = ["--bundle", str(bundle), "--ckpt_path", "model.pt", "--datalist", str(datalist)]
     arguments += ["--dataset_dir", str(datalist.parent), "--images", "2", "--output", "out.json", "--busy"]
     assert refinement.main(arguments) == 0
     report = json.loads((tmp_path / "out.json").read_text())
-    assert report["images"] == 2 and len(report["results"]) == 7
+    assert report["images"] == 2 and len(report["results"]) == 8
     assert all(set(result) == {"seconds", "loss", "dice"} for result in report["results"].values())
     # more steps redraw better than the encoder
     losses = [report["results"][name]["loss"] for name in ("encoder alone", "fast", "balanced")]
     assert losses[0] > losses[1] > losses[2]
-    assert capsys.readouterr().out.count("\n") == 10
+    assert capsys.readouterr().out.count("\n") == 11

@@ -241,7 +241,10 @@ def test_noise_maps_fit_further(network: SemanticGAN, images: Tensor) -> None:
     settings = {"steps": 30, "tolerance": 0.0}
     fixed = refine(images, network, **settings)
     refined = refine(images, network, optimise_noise=True, **settings)
-    assert refined.losses.mean() < fixed.losses.mean()
+    assert refined.losses.mean() < 0.5 * fixed.losses.mean()
+    still = refine(images, network, optimise_noise=True, noise_learning_rate=0.0, **settings)
+    for same, expected in zip(still, fixed):
+        torch.testing.assert_close(same, expected, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(before, now) for before, now in zip(buffers, network.buffers()))
 
 
