@@ -169,15 +169,26 @@ def save_both(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
 def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of :func:`winograd`, by operations that can be differentiated again."""
     x, weight = ctx.saved_tensors
-    along_x = winograd(gradient, turned(weight)) if ctx.needs_input_grad[0] else None
-    return along_x, winograd_weight(x, gradient) if ctx.needs_input_grad[1] else None
+    along_x = winograd(gradient, turned(weight)) if wanted(ctx, 0) else None
+    return along_x, winograd_weight(x, gradient) if wanted(ctx, 1) else None
 
 
 def weight_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of :func:`winograd_weight`."""
     x, along_result = ctx.saved_tensors
-    along_x = winograd(along_result, turned(gradient)) if ctx.needs_input_grad[0] else None
-    return along_x, winograd(x, gradient) if ctx.needs_input_grad[1] else None
+    along_x = winograd(along_result, turned(gradient)) if wanted(ctx, 0) else None
+    return along_x, winograd(x, gradient) if wanted(ctx, 1) else None
+
+
+def wanted(ctx: Any, index: int) -> bool:
+    """Whether this pass asks for the gradient of an input: ``needs_input_grad`` also tells of those it leaves out."""
+    if not ctx.needs_input_grad[index]:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(ctx.next_functions[index][0])
+    except RuntimeError:
+        # torch does not tell of tensors that autograd.grad itself was asked for
+        return True
 
 
 def turned(weight: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from monai_semgan.benchmark.tasks import operations
 from monai_semgan.networks.layers import EqualizedConv2d, ModulatedConv2d, winograd
 from monai_semgan.networks.nets import SemanticGAN
 
@@ -92,6 +93,18 @@ def test_operations_are_counted_as_those_of_the_direct_sum() -> None:
             torch.autograd.grad(convolution(*inputs), inputs, along)
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1] == 3 * 2 * 9 * WIDE * (WIDE + 8) * 2 * 32 * 32
+
+
+def test_only_the_gradients_that_are_asked_for_are_computed() -> None:
+    layer = EqualizedConv2d(WIDE, WIDE, 3, padding=1)
+    x = torch.randn(1, WIDE, 32, 32, requires_grad=True)
+
+    def passes(inputs: list[Tensor]) -> float:
+        counted = operations(lambda: torch.autograd.grad(layer(x).sum(), inputs))
+        return counted / (2 * 9 * WIDE**2 * 32**2)
+
+    assert passes([x]) == passes([layer.weight]) == 2
+    assert passes([x, layer.weight]) == 3
 
 
 @pytest.mark.parametrize(
