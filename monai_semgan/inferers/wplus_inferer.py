@@ -273,10 +273,10 @@ class WPlusInferer(Inferer):
             start = [self.first_codes(image, network, features, starts, curve)]
         if curve is not None:
             start.append(flat)
+        noise = [noise.expand(len(image), -1, -1, -1) for noise in fixed_noise(network)] if self.optimise_noise else []
         rates = [{"lr": self.learning_rate, "eps": EPSILON}] * len(start)
-        if self.optimise_noise:
-            start += [noise.expand(len(image), -1, -1, -1) for noise in fixed_noise(network)]
-            rates += [{"lr": self.noise_learning_rate, "eps": NOISE_EPSILON}] * (len(start) - len(rates))
+        rates += [{"lr": self.noise_learning_rate, "eps": NOISE_EPSILON}] * len(noise)
+        start += noise
         # codes move in coordinates in which images react alike to all steps
         first, start[0] = start[0], torch.zeros_like(start[0])
         # a leaf per image: Adam passes over leaves without gradient, so an image that left costs nothing

@@ -65,12 +65,12 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
     Returns:
         ``(B, O, H', W')``.
     """
-    if torch.jit.is_scripting():
-        return F.conv2d(x, weight, bias, stride=stride, padding=padding)
-    if stride != 1 or padding != 1 or not suits(x, weight):
-        return F.conv2d(x, weight, bias, stride=stride, padding=padding)
-    y = winograd(x, weight)
-    return y if bias is None else y + bias[:, None, None]
+    if not torch.jit.is_scripting():
+        # by itself, for TorchScript leaves out what is below it
+        if stride == padding == 1 and suits(x, weight):
+            y = winograd(x, weight)
+            return y if bias is None else y + bias[:, None, None]
+    return F.conv2d(x, weight, bias, stride=stride, padding=padding)
 
 
 def suits(x: Tensor, weight: Tensor) -> bool:

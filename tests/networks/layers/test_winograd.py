@@ -30,6 +30,14 @@ def assert_close(result: Tensor, exact: Tensor, tolerance: float = 1e-5) -> None
     assert (result.double() - exact).norm() <= tolerance * exact.norm()
 
 
+def make_tensors(
+    shape: tuple[int, ...], channels: int, memory_format: torch.memory_format = torch.contiguous_format
+) -> list[Tensor]:
+    """What :func:`with_gradients` takes, for an input of a shape and so many channels of the result."""
+    x, weight = torch.randn(shape).to(memory_format=memory_format), torch.randn(channels, shape[1], 3, 3)
+    return [x, weight, torch.randn(shape[0], channels, *shape[2:]), torch.randn_like(x), torch.randn_like(weight)]
+
+
 def with_gradients(convolution: Callable[..., Tensor], tensors: list[Tensor]) -> list[Tensor]:
     """Result, gradients, and the gradients of a product with these, as R1 and path length take them."""
     x, weight, along, along_x, along_weight = tensors
@@ -38,6 +46,12 @@ def with_gradients(convolution: Callable[..., Tensor], tensors: list[Tensor]) ->
     first = torch.autograd.grad(y, inputs, along, create_graph=True)
     second = torch.autograd.grad((first[0] * along_x).sum() + (first[1] * along_weight).sum(), inputs)
     return [y, *first, *second]
+
+
+def assert_all_equal_the_direct_sum(results: list[Tensor], tensors: list[Tensor]) -> None:
+    for result, exact in zip(results, with_gradients(direct, [tensor.double() for tensor in tensors])):
+        assert result.dtype == torch.float32
+        assert_close(result, exact)
 
 
 @given(
@@ -50,37 +64,27 @@ def with_gradients(convolution: Callable[..., Tensor], tensors: list[Tensor]) ->
 def test_results_and_both_gradients_equal_the_direct_sum(
     batch: int, channels: tuple[int, int], tiles: tuple[int, int], block: int, memory_format: torch.memory_format
 ) -> None:
-    x = torch.randn(batch, channels[0], 4 * tiles[0], 4 * tiles[1])
-    weight = torch.randn(channels[1], channels[0], 3, 3)
-    along = torch.randn(batch, channels[1], *x.shape[2:])
-    tensors = [x.to(memory_format=memory_format), weight, along, torch.randn_like(x), torch.randn_like(weight)]
+    tensors = make_tensors((batch, channels[0], 4 * tiles[0], 4 * tiles[1]), channels[1], memory_format)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "BLOCK", block)
         results = with_gradients(winograd.winograd, tensors)
-    for result, exact in zip(results, with_gradients(direct, [tensor.double() for tensor in tensors])):
-        assert_close(result, exact)
+    assert_all_equal_the_direct_sum(results, tensors)
 
 
 def test_wide_layers_take_tiles_for_all_gradients() -> None:
-    tensors = [torch.randn(shape) for shape in [(2, WIDE, 32, 32), (WIDE + 8, WIDE, 3, 3), (2, WIDE + 8, 32, 32)]]
-    tensors += [torch.randn_like(tensors[0]), torch.randn_like(tensors[1])]
+    tensors = make_tensors((2, WIDE, 32, 32), WIDE + 8)
     with FlopCounterMode(display=False) as counter:
         results = with_gradients(lambda x, weight: winograd.convolve(x, weight, padding=1), tensors)
     counted = counter.get_flop_counts()["Global"]
     assert {str(name) for name in counted} == {"monai_semgan.winograd", "monai_semgan.winograd_weight"}
-    exact = with_gradients(direct, [tensor.double() for tensor in tensors])
-    for result, expected in zip(results, exact):
-        assert_close(result, expected)
+    assert_all_equal_the_direct_sum(results, tensors)
 
 
 def test_gradients_stay_in_fp32_under_autocast() -> None:
-    tensors = [torch.randn(shape) for shape in [(2, 8, 16, 16), (8, 8, 3, 3), (2, 8, 16, 16)]]
-    tensors += [torch.randn_like(tensors[0]), torch.randn_like(tensors[1])]
+    tensors = make_tensors((2, 8, 16, 16), 8)
     with torch.autocast("cpu", torch.bfloat16):
         results = with_gradients(winograd.winograd, tensors)
-    for result, expected in zip(results, with_gradients(direct, [tensor.double() for tensor in tensors])):
-        assert result.dtype == torch.float32
-        assert_close(result, expected)
+    assert_all_equal_the_direct_sum(results, tensors)
 
 
 def test_operations_are_counted_as_those_of_the_direct_sum() -> None:
@@ -165,7 +169,6 @@ def test_a_wide_network_draws_the_same_and_exports_without_this_package(monkeypa
 
 
 def test_compiled_layers_equal_the_plain_ones() -> None:
-    pytest.importorskip("torch._inductor")
     layer = EqualizedConv2d(WIDE, WIDE, 3, padding=1)
     x = torch.randn(2, WIDE, 32, 32, requires_grad=True)
     # without generating code, which takes a C++ compiler
