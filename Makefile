@@ -4,8 +4,6 @@
 # Everything is installed once into .venv in this folder. Another Python: make PYTHON=python3.12 demo
 PYTHON ?= python3
 BUNDLE ?= bundles/lung_xray_segmentation
-DEMO_BUNDLES ?= $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt))
-TABLE_CONFIG ?= configs/lung_xray_label_budget.yaml
 
 VENV := .venv/bin/python
 RUNTIME := .venv/.runtime
@@ -27,29 +25,30 @@ PATHS = case "$$INPUT" in /*) input=$$INPUT ;; *) input=$$CALLER/$$INPUT ;; esac
 # two workers with one thread each (tests/conftest.py): networks in tests are too small for more
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo segment table label test test-label lint clean
+.PHONY: help setup demo segment table label bundles test test-label test-wheel lint docs gpu-check clean
 
 help:
 	@echo "make demo                             segment sample images with the shipped weights"
 	@echo "make segment INPUT=dir OUTPUT=dir     segment your images [BUNDLE=bundles/...]"
 	@echo "make label STUDIES=dir                start a MONAI Label server [MODELS='bundles/...' PORT=8000]"
+	@echo "make table                            train and evaluate the label-budget table (hours) [BUNDLE=bundles/...]"
+	@echo "make bundles                          bring the copies of shared configs in bundles/ up to date"
 	@echo "make test                             run the tests"
 	@echo "make test-label                       run the tests of the MONAI Label server"
+	@echo "make test-wheel                       build the wheel and work with it outside the clone"
 	@echo "make lint                             ruff and mypy"
-	@echo "make table                            train and evaluate the label-budget table (hours)"
+	@echo "make docs                             pages and API reference, to build/docs"
+	@echo "make gpu-check                        compare a CUDA GPU's results with the CPU's, 8 minutes"
 	@echo "make clean                            remove .venv, .venv-label, caches and the demo's output"
 
 setup: $(RUNTIME)
 
 demo: $(RUNTIME)
-	@for bundle in $(DEMO_BUNDLES); do \
-		$(VENV) -m monai_semgan.apps.demo --bundle "$$bundle" --output "demo_output/$${bundle##*/}" || exit 1; done
+	@$(VENV) -m monai_semgan demo
 
 # the checks come before the installation, so that a wrong path is told at once
 segment: check-paths $(RUNTIME)
-	@root=$$PWD; $(PATHS); \
-	cd "$$BUNDLE" && "$$root/$(VENV)" -m monai.bundle run --config_file configs/inference.yaml \
-		--dataset_dir "$$input" --output_dir "$$output"
+	@$(PATHS); $(VENV) -m monai_semgan segment --bundle="$$BUNDLE" -- "$$input" "$$output"
 
 .PHONY: check-paths
 check-paths:
@@ -62,15 +61,15 @@ check-paths:
 		echo "BUNDLE holds no configs/inference.yaml: $$BUNDLE (relative to $$PWD)" >&2; exit 2; fi
 
 table: $(RUNTIME)
-	$(VENV) -m monai_semgan.apps.label_budget --config "$(TABLE_CONFIG)"
+	$(VENV) -m monai_semgan table "$$BUNDLE" $(if $(TABLE_CONFIG),--config "$(TABLE_CONFIG)")
 
-empty :=
-comma := ,
+bundles: $(RUNTIME)
+	@$(VENV) -m monai_semgan.recipes bundles/*
+
 # the check comes before the installation, so that a wrong path is told at once
 label: check-studies $(LABEL)
 	@case "$$STUDIES" in /*|http://*|https://*) studies=$$STUDIES ;; *) studies=$$CALLER/$$STUDIES ;; esac; \
-	exec $(LABEL_VENV) -m monai_semgan.label_app --studies "$$studies" --host "$(HOST)" --port "$(PORT)" \
-		--models "$(subst $(empty) $(empty),$(comma),$(strip $(MODELS)))" --work_dir output/label
+	exec $(LABEL_VENV) -m monai_semgan label --host "$(HOST)" --port "$(PORT)" --bundles $(MODELS) -- "$$studies"
 
 .PHONY: check-studies
 check-studies:
@@ -86,10 +85,22 @@ test: $(DEV)
 test-label: $(LABEL_DEV)
 	$(LABEL_VENV) -m pytest -p no:cacheprovider tests/label
 
+test-wheel: $(DEV)
+	@$(VENV) -m tests.wheel_check
+
 lint: $(DEV)
-	$(VENV) -m ruff check --no-cache monai_semgan tests
-	$(VENV) -m ruff format --no-cache --check monai_semgan tests
+	$(VENV) -m ruff check --no-cache monai_semgan tests docs
+	$(VENV) -m ruff format --no-cache --check monai_semgan tests docs
 	$(VENV) -m mypy
+
+# warnings are errors
+docs: $(DEV)
+	@rm -rf docs/api/generated build/docs
+	$(VENV) -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+gpu-check: $(RUNTIME)
+	@$(VENV) -m tests.gpu_check
 
 .venv/bin/python .venv-label/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
@@ -119,5 +130,6 @@ $(LABEL_DEV): setup.cfg pyproject.toml label-constraints.txt | $(LABEL_VENV)
 	@touch $(LABEL) $@
 
 clean:
-	rm -rf .venv .venv-label build dist demo_output .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-label build dist demo_output .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis docs/api/generated *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

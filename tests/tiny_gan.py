@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -17,9 +18,9 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_semgan.data.semi_supervised_loader import SemiSupervisedLoader
-from monai_semgan.engines.semantic_gan_trainer import SemanticGANTrainer
+from monai_semgan.engines import AdaptiveAugmentation, GANSettings, Jitter, SemanticGANTrainer
+from monai_semgan.handlers.checkpoints import ResumableCheckpoint
 from monai_semgan.handlers.loss_curves import LossCurves
-from monai_semgan.handlers.resumable_checkpoint import ResumableCheckpoint
 from monai_semgan.networks.nets import ImageDiscriminator, JointDiscriminator, SemanticGenerator
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
@@ -69,7 +70,7 @@ def tiny_trainer(
     pair_batch_size: int = 2,
     **settings: Any,
 ) -> SemanticGANTrainer:
-    """A trainer whose regularisers act at nearly every step."""
+    """A trainer whose regularisers act at nearly every step; settings are those of all of its parts."""
     shape = (size, image_channels, label_channels)
     loader = SemiSupervisedLoader(
         tiny_items(7, *shape),
@@ -79,19 +80,25 @@ def tiny_trainer(
         steps=steps,
     )
     generator, image_discriminator, joint_discriminator = tiny_networks(*shape)
+    augmentation = DifferentiableAugmentation(p=0.5, scale=0.2, shift=0.1, rotate=10, brightness=0.2, noise=0.1)
+    adaptive = AdaptiveAugmentation(
+        settings.pop("augmentation", augmentation),
+        settings.pop("pair_augmentation", None),
+        **{name: settings.pop(name) for name in ("real_sign_target", "adaptation_images") if name in settings},
+    )
     defaults: dict[str, Any] = {
         "device": "cpu",
         "train_data_loader": loader,
-        "r1_interval": 2,
-        "path_length_interval": 2,
-        "jitter": DifferentiableAugmentation(shift=0.1),
-        "augmentation": DifferentiableAugmentation(p=0.5, scale=0.2, shift=0.1, rotate=10, brightness=0.2, noise=0.1),
+        "extensions": {"jitter": Jitter(DifferentiableAugmentation(shift=0.1)), "augmentation": adaptive},
     }
+    names = [field.name for field in dataclasses.fields(GANSettings) if field.name in settings]
+    intervals: dict[str, Any] = {"r1_interval": 2, "path_length_interval": 2}
     return SemanticGANTrainer(
         max_epochs=max_epochs,
         generator=generator,
         image_discriminator=image_discriminator,
         joint_discriminator=joint_discriminator,
+        settings=GANSettings(**(intervals | {name: settings.pop(name) for name in names})),
         **(defaults | settings),
     )
 

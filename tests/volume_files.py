@@ -63,9 +63,12 @@ def ellipsoid(shape: tuple[int, ...], centre: float = 0.1, radius: float = 0.7) 
 
 
 def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:
-    """Write a NIfTI, NRRD or MetaImage file, by the suffix."""
+    """Write a NIfTI, MGH, NRRD or MetaImage file, by the suffix."""
     if ".nii" in path.name:
         nib.save(nib.Nifti1Image(array, affine), path)
+        return path
+    if ".mg" in path.name:
+        nib.save(nib.freesurfer.MGHImage(array, affine), path)
         return path
     import SimpleITK as sitk
 

@@ -3,53 +3,27 @@
 
 """Demonstrate a bundle without data: its own generator draws images with their true label, the bundle segments them.
 
-``python -m monai_semgan.apps.demo --bundle bundles/lung_xray_segmentation --output demo_output``
+``semgan demo lung_xray``
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from PIL import Image
 from torch import Tensor
 
+from monai_semgan.bundle import Bundle
 from monai_semgan.metrics import REPORTED_SCORES
 from monai_semgan.networks.nets import SemanticGAN
 
-CONFIGS = ("configs/inference.yaml", "configs/evaluate.yaml")
+CONFIGS = ("inference.yaml", "evaluate.yaml")
 REPORT = "report.csv"
-
-
-def load_network(bundle: Path) -> SemanticGAN:
-    """Build a bundle's ``network_def`` with its shipped weights.
-
-    Args:
-        bundle: the bundle's folder.
-
-    Returns:
-        The network in evaluation mode.
-
-    Raises:
-        FileNotFoundError: when the bundle lacks ``configs/inference.yaml`` or ``models/model.pt``.
-    """
-    config, weights = bundle / CONFIGS[0], bundle / "models" / "model.pt"
-    for path in (config, weights):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist: --bundle must name a bundle with its weights")
-    parser = ConfigParser()
-    parser.read_config(str(config))
-    network = parser.get_parsed_content("network_def")
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return network.eval()
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
@@ -91,30 +65,6 @@ def draw_samples(network: SemanticGAN, folder: Path, *, num: int = 6, truncation
     return datalist
 
 
-def segment(bundle: Path, datalist: Path, output: Path) -> int:
-    """Segment and evaluate the images of a datalist with a bundle, by the command that a user would type.
-
-    Args:
-        bundle: the bundle's folder.
-        datalist: file with the list "test"; its paths start from its own folder.
-        output: folder for masks, overlays and CSV files.
-
-    Returns:
-        The command's exit code.
-    """
-    options = {
-        "config_file": f"[{','.join(map(repr, CONFIGS))}]",
-        "datalist": datalist,
-        "dataset_dir": datalist.parent,
-        "list_key": "test",
-        "output_dir": output,
-    }
-    command = " ".join(f'--{name} "{value}"' for name, value in options.items())
-    print(f'cd "{bundle}"\npython -m monai.bundle run {command}\n', flush=True)
-    arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    return subprocess.run([sys.executable, "-m", "monai.bundle", "run", *arguments], cwd=bundle).returncode
-
-
 def summary(output: Path) -> str:
     """Tell from a run's ``report.csv`` what was written where: a line per image with its first score, and the mean."""
     with (output / REPORT).open(newline="", encoding="utf-8") as file:
@@ -136,38 +86,36 @@ def summary(output: Path) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo.
+def demo(bundle: Bundle, output: Path, number: int = 6) -> int:
+    """Draw samples with a bundle's network, segment and score them, and tell what was written where.
 
     Args:
-        arguments: the command line; ``sys.argv`` by default.
+        bundle: the bundle, with weights.
+        output: folder for ``samples/`` and ``results/``.
+        number: number of samples.
 
     Returns:
         The exit code, 0 when every image was segmented.
+
+    Raises:
+        FileNotFoundError: when the bundle has no weights.
+        ValueError: when there is nothing to draw.
     """
-    parser = argparse.ArgumentParser(prog="python -m monai_semgan.apps.demo", description="Demonstrate a bundle.")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle, with its weights")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the samples and the results")
-    parser.add_argument("--num", type=int, default=6, help="number of samples (default: 6)")
-    options = parser.parse_args(arguments)
-    if options.num < 1:
-        parser.error(f"--num is {options.num}, it must be at least 1")
-    bundle, output = options.bundle.resolve(), options.output.resolve()
+    if number < 1:
+        raise ValueError(f"number is {number}, it must be at least 1")
     samples, results = output / "samples", output / "results"
-    try:
-        network = load_network(bundle)
-    except FileNotFoundError as error:
-        parser.error(str(error))
     # what an earlier run left must not be told as the result of one that stops at once
     (results / REPORT).unlink(missing_ok=True)
-    datalist = draw_samples(network, samples, num=options.num)
-    print(f"Drew {options.num} images with their true labels: {samples}", flush=True)
-    code = segment(bundle, datalist, results)
+    network: Any = bundle.predictor(device="cpu").network
+    datalist = draw_samples(network, samples, num=number)
+    print(f"{bundle.name} drew {number} images with their true labels: {samples}", flush=True)
+    code = 0
+    try:
+        bundle.run(*CONFIGS, datalist=datalist, dataset_dir=samples, list_key="test", output_dir=results)
+    except SystemExit as error:
+        print(error)
+        code = 1
     if (results / REPORT).is_file():
         print(f"\n{summary(results)}")
         print("These scores show that all works. They say nothing of real images: the model drew the images.")
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,7 +3,7 @@
 
 """The table of results: SemanticGAN against a U-Net, each trained with several numbers of labels.
 
-``python -m monai_semgan.apps.label_budget --config configs/lung_xray_label_budget.yaml``
+``semgan table lung_xray``
 
 Every stage is a ``python -m monai.bundle run`` of its own. What is finished is skipped when the command runs again;
 the trainings of SemanticGAN go on from their checkpoints.
@@ -11,7 +11,6 @@ the trainings of SemanticGAN go on from their checkpoints.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import subprocess
@@ -23,11 +22,16 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_semgan.bundle import Bundle
 from monai_semgan.metrics import REPORTED_SCORES, known_scores
 
 COLUMNS = ("labels", "method", "list", "n")
 SETTINGS = ("gan", "encoder", "unet", "evaluate")
 EVALUATION = ("configs/inference.yaml", "configs/evaluate.yaml")
+GAN = ("configs/train_gan.yaml",)
+ENCODER = ("configs/train_encoder.yaml",)
+UNET = ("configs/train_unet.yaml",)
+UNET_EVALUATION = (*EVALUATION, "configs/evaluate_unet.yaml")
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,10 @@ class Stage:
 
 
 def plan(config: dict[str, Any]) -> list[Stage]:
-    """Lay out the experiment.
+    """Lay out the experiment: for each budget U-Net, GAN and encoder, which the U-Net teaches, and their evaluations.
 
     Args:
-        config: as ``configs/lung_xray_label_budget.yaml``, with absolute paths.
+        config: as :func:`load_config` reads it.
 
     Returns:
         All stages in the order in which they run.
@@ -93,32 +97,18 @@ def plan(config: dict[str, Any]) -> list[Stage]:
 
 
 def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> list[Stage]:
-    """Lay out what is done with one list of labelled images.
-
-    Args:
-        config: the experiment.
-        budget: its entry of ``config["budgets"]``.
-        labels: number of labelled images.
-
-    Returns:
-        The stages: U-Net, GAN and encoder, which the U-Net teaches, each with its evaluation on all lists.
-    """
-    output = Path(config["output_dir"])
-    folder = output / budget["train_list"]
+    """Lay out what is done with one list of so many labelled images."""
+    output, train_list = Path(config["output_dir"]), budget["train_list"]
     own = {name: {**config[name], **budget.get(name, {})} for name in SETTINGS}
     data = {name: config[name] for name in ("datalist", "dataset_dir")}
-    training = {**data, "train_list": budget["train_list"]}
-    start = {"warm_start": output / budget["warm_start"] / "gan" / "state.pt"} if budget.get("warm_start") else {}
-    gan = output / budget.get("generator", budget["train_list"]) / "gan" / "state.pt"
-    unet, model = folder / "unet" / "model.pt", folder / "encoder" / "model.pt"
-    path = {"gan_ckpt_path": gan, "ckpt_path": model, "teacher_ckpt_path": unet}
-    unet_files = (*EVALUATION, config["unet_evaluate_config"])
-    no_steps = {"displayable_configs::refine_steps": 0}
+    training = {**data, "train_list": train_list}
+    gan = output / budget.get("generator", train_list) / "gan" / "state.pt"
+    unet, model = output / train_list / "unet" / "model.pt", output / train_list / "encoder" / "model.pt"
 
     def evaluations(method: str, name: str, files: tuple[str, ...], settings: dict[str, Any]) -> list[Stage]:
         return [
             Stage(
-                folder / f"{name}_{entry['name']}",
+                output / train_list / f"{name}_{entry['name']}",
                 (*files, entry["config"]) if "config" in entry else files,
                 {**data, "list_key": entry["list_key"], **own["evaluate"], **settings},
                 {"labels": labels, "method": method, "list": entry["name"]},
@@ -126,27 +116,20 @@ def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> 
             for entry in config["lists"]
         ]
 
-    gans = (
-        []
-        if "generator" in budget
-        else [Stage(gan.parent, ("configs/train_gan.yaml",), {**training, **start, **own["gan"]})]
-    )
-    return [
-        Stage(unet.parent, (config["unet_config"],), {**training, **own["unet"]}),
-        *evaluations("U-Net", "unet", unet_files, {"ckpt_path": unet}),
-        *gans,
-        Stage(model.parent, ("configs/train_encoder.yaml",), {**training, **path, **own["encoder"]}),
-        *evaluations("SemanticGAN, encoder only", "encoder", EVALUATION, {"ckpt_path": model, **no_steps}),
-        *evaluations("SemanticGAN, refined", "refined", EVALUATION, {"ckpt_path": model}),
-    ]
+    stages = [Stage(unet.parent, UNET, {**training, **own["unet"]})]
+    stages += evaluations("U-Net", "unet", UNET_EVALUATION, {"ckpt_path": unet})
+    if "generator" not in budget:
+        start = {"warm_start": output / budget["warm_start"] / "gan" / "state.pt"} if budget.get("warm_start") else {}
+        stages.append(Stage(gan.parent, GAN, {**training, **start, **own["gan"]}))
+    paths = {"gan_ckpt_path": gan, "ckpt_path": model, "teacher_ckpt_path": unet}
+    stages.append(Stage(model.parent, ENCODER, {**training, **paths, **own["encoder"]}))
+    no_steps = {"ckpt_path": model, "displayable_configs::refine_steps": 0}
+    stages += evaluations("SemanticGAN, encoder only", "encoder", EVALUATION, no_steps)
+    return stages + evaluations("SemanticGAN, refined", "refined", EVALUATION, {"ckpt_path": model})
 
 
 def run(stage: Stage, bundle: Path) -> None:
-    """Run a stage, unless it is finished.
-
-    Args:
-        stage: the stage.
-        bundle: the bundle's folder, in which the command runs.
+    """Run a stage in a bundle's folder, unless it is finished.
 
     Raises:
         ValueError: when it was finished with other settings.
@@ -156,7 +139,7 @@ def run(stage: Stage, bundle: Path) -> None:
         if json.loads(stage.marker.read_text(encoding="utf-8")) != stage.command:
             raise ValueError(
                 f"{stage.folder} was made with other settings, see {stage.marker.name} there: move the folder away and "
-                "those that build on it, or name another --output_dir"
+                "those that build on it, or name another --output"
             )
         return
     told = " ".join(f'"{part}"' if set(part) & set(" ',") else part for part in stage.command)
@@ -194,14 +177,7 @@ def run_all(stages: Sequence[Stage], config: dict[str, Any], tabulate: Callable[
 
 
 def read_rows(stages: Sequence[Stage], scores: Iterable[str]) -> list[dict[str, Any]]:
-    """Read the rows of the table, of the evaluations that are finished, from what the bundle wrote.
-
-    Args:
-        stages: the stages.
-        scores: names of the scores to read.
-
-    Returns:
-        Dictionaries of :data:`COLUMNS` and the scores.
+    """Read the rows of the table, :data:`COLUMNS` and scores, from what finished evaluations wrote.
 
     Raises:
         ValueError: when the bundle did not report a score.
@@ -224,10 +200,7 @@ def read_rows(stages: Sequence[Stage], scores: Iterable[str]) -> list[dict[str, 
 def write_tables(rows: Sequence[dict[str, Any]], scores: dict[str, dict[str, Any]], output: Path) -> None:
     """Write ``table.csv``, a row for each budget, method and list, and ``table.md``, the lists side by side.
 
-    Args:
-        rows: dictionaries of :data:`COLUMNS` and the scores.
-        scores: by name, the "head" of the score's column in ``table.md`` and the number of "digits" after the point.
-        output: the folder.
+    Of each score, ``scores`` has the "head" of its column in ``table.md`` and the number of "digits" after the point.
     """
     with (output / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, (*COLUMNS, *scores))
@@ -244,63 +217,48 @@ def write_tables(rows: Sequence[dict[str, Any]], scores: dict[str, dict[str, Any
         cell = [str(labels), method]
         for key in sizes:
             row = cells.get((labels, method, key), {})
-            cell += [shown(row.get(name), score["digits"]) for name, score in scores.items()]
+            values = [(row.get(name), score["digits"]) for name, score in scores.items()]
+            cell += ["-" if value is None else f"{value:.{digits}f}" for value, digits in values]
         lines.append("| " + " | ".join(cell) + " |")
     (output / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def shown(value: float | None, digits: int) -> str:
-    """Write a number, or a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def load_config(path: Path, dataset_dir: str | None = None, output_dir: str | None = None) -> dict[str, Any]:
+def load_config(
+    bundle: Bundle, file: str = "table.yaml", dataset_dir: str | None = None, output_dir: str | None = None
+) -> dict[str, Any]:
     """Read an experiment and make its paths absolute.
 
     Args:
-        path: YAML or JSON file.
+        bundle: the bundle.
+        file: YAML or JSON file, in the bundle's configs or elsewhere.
         dataset_dir: folder of the data instead of the file's.
         output_dir: folder of the results instead of the file's.
 
     Returns:
-        The parsed settings.
+        The parsed settings, with the bundle's folder as "bundle".
 
     Raises:
         FileNotFoundError: when something that it names does not exist.
         ValueError: when a score is unknown, or an entry of "lists" is no name and no description of an evaluation.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: --config must name an experiment")
-    parser = ConfigParser()
-    parser.read_config(str(path))
-    for name, value in (("dataset_dir", dataset_dir), ("output_dir", output_dir)):
-        if value is not None:
-            parser[name] = value
-    parser.parse()
-    names = ("bundle", "dataset_dir", "datalist", "output_dir", "unet_config", "unet_evaluate_config")
+    given = {"dataset_dir": dataset_dir, "output_dir": output_dir}
+    parser = bundle.parser(file, **{name: value for name, value in given.items() if value is not None})
+    names = ("dataset_dir", "datalist", "output_dir")
     config = {name: str(Path(parser.get_parsed_content(name)).resolve()) for name in names}
-    for name in names:
-        if name != "output_dir" and not Path(config[name]).exists():
-            hint = ": set SEMGAN_DATA or give --dataset_dir" if name in ("dataset_dir", "datalist") else ""
-            raise FileNotFoundError(f"{name} {config[name]} does not exist{hint}")
+    for name in names[:2]:
+        if not Path(config[name]).exists():
+            raise FileNotFoundError(f"{name} {config[name]} does not exist: set SEMGAN_DATA or give --root")
     config |= {name: parser.get_parsed_content(name) for name in ("scores", "budgets", *SETTINGS)}
     known_scores(config["scores"], REPORTED_SCORES)
-    return config | {"lists": read_lists(parser.get_parsed_content("lists"))}
+    lists = read_lists(parser.get_parsed_content("lists"), bundle.root)
+    return config | {"bundle": str(bundle.root), "lists": lists}
 
 
-def read_lists(entries: Iterable[str | dict[str, str]]) -> list[dict[str, str]]:
-    """Read on what to evaluate.
+def read_lists(entries: Iterable[str | dict[str, str]], root: Path) -> list[dict[str, str]]:
+    """Read on what to evaluate: names of lists of the datalist, or dictionaries.
 
-    Args:
-        entries: names of lists of the datalist, or dictionaries of "list_key", its name, "config", a config file that
-            is merged last when it is evaluated, and "name", which the table shows.
-
-    Returns:
-        Dictionaries of "name", "list_key" and, where there is one, the absolute path "config".
-
-    Raises:
-        FileNotFoundError: when a config file does not exist.
-        ValueError: when an entry is neither, or two have the same name.
+    These have "list_key", its name, "config", a config file below ``root`` that is merged last when it is evaluated and
+    becomes an absolute path, and "name", which the table shows.
     """
     lists: list[dict[str, str]] = []
     for entry in entries:
@@ -309,7 +267,7 @@ def read_lists(entries: Iterable[str | dict[str, str]]) -> list[dict[str, str]]:
         elif set(entry) != {"name", "list_key", "config"}:
             raise ValueError(f"lists has {entry}, an entry is the name of a list or has name, list_key and config")
         else:
-            entry = entry | {"config": str(Path(entry["config"]).resolve())}
+            entry = entry | {"config": str(root / entry["config"])}
             if not Path(entry["config"]).is_file():
                 raise FileNotFoundError(f"config {entry['config']} of {entry['name']} in lists does not exist")
         if entry["name"] in [other["name"] for other in lists]:
@@ -318,34 +276,18 @@ def read_lists(entries: Iterable[str | dict[str, str]]) -> list[dict[str, str]]:
     return lists
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is left of an experiment and write its tables after every stage.
-
-    Args:
-        arguments: the command line; ``sys.argv`` by default.
+def table(
+    bundle: Bundle, file: str = "table.yaml", dataset_dir: str | None = None, output_dir: str | None = None
+) -> int:
+    """Run what is left of an experiment, whose arguments are those of :func:`load_config`, and write its tables.
 
     Returns:
         The exit code, 0 when all stages are finished.
+
+    Raises:
+        FileNotFoundError: when something that the experiment names does not exist.
+        ValueError: when it cannot be run.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m monai_semgan.apps.label_budget", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("--config", type=Path, required=True, help="the experiment, such as in configs/")
-    parser.add_argument("--dataset_dir", help="folder of the data, which the datalist's paths start from")
-    parser.add_argument("--output_dir", help="folder for checkpoints, results and the table")
-    options = parser.parse_args(arguments)
-    try:
-        config = load_config(options.config, options.dataset_dir, options.output_dir)
-        stages = plan(config)
-    except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
-    output = Path(config["output_dir"])
-    return run_all(
-        stages,
-        config,
-        lambda: write_tables(read_rows(stages, config["scores"]), config["scores"], output),
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    config = load_config(bundle, file, dataset_dir, output_dir)
+    stages, scores, output = plan(config), config["scores"], Path(config["output_dir"])
+    return run_all(stages, config, lambda: write_tables(read_rows(stages, scores), scores, output))

@@ -3,5 +3,5 @@
 
 """How fast training, refinement and generator are, as shares of what the machine can do.
 
-``python -m monai_semgan.benchmark --output benchmark.json``
+``semgan benchmark --output benchmark.json``
 """

@@ -3,7 +3,7 @@
 
 """Command line of the benchmark.
 
-``python -m monai_semgan.benchmark --output benchmark.json``
+``semgan benchmark --output benchmark.json``
 
 Every measurement runs in a process of its own, so that peak memory is its own. Nothing is kept from earlier runs.
 """
@@ -19,36 +19,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from monai_semgan.benchmark.machine import BUSY_PERCENT, convolution_rate, description, other_load
-from monai_semgan.benchmark.presets import PRESETS
 from monai_semgan.benchmark.report import MEANING, row, table
-from monai_semgan.benchmark.tasks import measure
 
-SIZES = (64, 128, 256)
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# of presets.py, which imports torch
+PRESETS = ("paper", "shipped")
+SIZES = [64, 128, 256]
+TYPES = {"fp32": "float32", "bf16": "bfloat16"}
 BATCHES = {"train": (4,), "refine": (1, 4, 16), "generate": (1, 8)}
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m monai_semgan.benchmark", description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="JSON file of the results")
-    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
-    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="PX")
-    parser.add_argument("--tasks", nargs="+", choices=MEANING, default=list(MEANING))
-    parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS), help="widths of the networks")
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="PX", help="sides of the images")
+    parser.add_argument("--tasks", nargs="+", choices=MEANING, default=list(MEANING), help="what is measured")
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES), help="bf16 is autocast")
     parser.add_argument("--repeats", type=int, default=3, help="timed calls, whose median counts")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--busy", action="store_true", help="measure although other programs are running")
     # one measurement, as the processes that the benchmark starts get it
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
 
 
 def in_own_process(settings: dict[str, Any]) -> dict[str, Any]:
-    """Run :func:`measure` in a new process.
+    """Run :func:`monai_semgan.benchmark.tasks.measure` in a new process.
 
     Raises:
         RuntimeError: when it fails, for want of memory for example.
@@ -60,19 +55,31 @@ def in_own_process(settings: dict[str, Any]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run the benchmark.
 
     Args:
-        arguments: the command line; ``sys.argv`` by default.
+        options: the command line.
 
     Returns:
         The exit code: 1 when a measurement failed, 2 when the machine is busy.
+
+    Raises:
+        ValueError: when there is no such device.
     """
-    options = parse(arguments)
+    # late, so that the command's help comes at once
+    import torch
+
+    from monai_semgan.benchmark.machine import BUSY_PERCENT, convolution_rate, description, other_load
+    from monai_semgan.benchmark.tasks import measure
+
     if options.measure:
         print(json.dumps(measure(**options.measure)))
         return 0
+
+    from monai_semgan.predictor import read_device
+
+    device = read_device(options.device)
     load = other_load()
     if load > BUSY_PERCENT and not options.busy:
         print(
@@ -81,8 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    device = torch.device(options.device)
-    limits = {name: convolution_rate(device, TYPES[name]) for name in options.types}
+    limits = {name: convolution_rate(device, getattr(torch, TYPES[name])) for name in options.types}
     report: dict[str, Any] = {"machine": description(device), "other_load_percent": load, "limits": limits}
     print(" ".join(f"{key} {value}," for key, value in report["machine"].items()) + f" other load {load:.0f} %")
     for name, limit in limits.items():
@@ -92,10 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for preset, size, task, name in itertools.product(options.presets, options.sizes, options.tasks, options.types):
         for batch in BATCHES[task]:
             settings = {"task": task, "preset": preset, "size": size, "batch": batch, "amp": name == "bf16"}
-            run = {"device": options.device, "repeats": options.repeats}
+            how = {"device": str(device), "repeats": options.repeats}
             print(f"{preset} {size} px, {MEANING[task]}, batch {batch}, {name}", end="", file=sys.stderr, flush=True)
             try:
-                result = in_own_process(settings | run)
+                result = in_own_process(settings | how)
             except RuntimeError as error:
                 failures.append(settings | {"type": name, "error": str(error)})
                 print(f": failed, {error}", file=sys.stderr)
@@ -108,6 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(row(result) for result in results))
     print(f"JSON: {options.output}")
     return 1 if failures else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, ``sys.argv`` by default, and run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m monai_semgan.benchmark", description=__doc__.splitlines()[0])
+    add_arguments(parser)
+    return run(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

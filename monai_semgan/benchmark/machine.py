@@ -31,14 +31,7 @@ def finished(device: torch.device) -> float:
 
 
 def seconds(call: Callable[[], Any], device: torch.device, *, repeats: int = 5, longest: float = 60.0) -> float:
-    """Median time of a call after one that is not counted.
-
-    Args:
-        call: what to time.
-        device: device whose queued work is waited for.
-        repeats: number of calls that count.
-        longest: stop repeating after so many seconds.
-    """
+    """Median time of so many calls, or of those that ``longest`` seconds allow, after one that is not counted."""
     call()
     times: list[float] = []
     while len(times) < repeats and sum(times) < longest:
@@ -52,10 +45,7 @@ def seconds(call: Callable[[], Any], device: torch.device, *, repeats: int = 5, 
 def convolution_rate(device: torch.device, dtype: torch.dtype, *, repeats: int = 7) -> dict[str, Any]:
     """Measure the limit: floating-point operations a second of 3x3 convolutions, a multiply-add counting as two.
 
-    Args:
-        device: where to convolve.
-        dtype: type of image and weight.
-        repeats: number of timed calls a shape, whose fastest counts: the limit is what the machine can do.
+    Of each shape the fastest of the repeated calls counts, as the limit is what the machine can do.
 
     Returns:
         ``gflops`` of the best shape, and all shapes with both memory formats under ``shapes``.

@@ -9,11 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 COLUMNS = ("preset", "px", "task", "batch", "type", "images/s", "s/image", "GFLOP/image", "share of limit", "peak MiB")
-MEANING = {
-    "train": "training, all phases",
-    "refine": "one refinement step",
-    "generate": "generator alone",
-}
+MEANING = {"train": "training, all phases", "refine": "one refinement step", "generate": "generator alone"}
 
 
 def row(result: dict[str, Any]) -> tuple[str, ...]:

@@ -21,11 +21,11 @@ from torch.utils.flop_counter import flop_registry
 
 from monai_semgan.benchmark.machine import finished, peak_memory_mb, seconds
 from monai_semgan.benchmark.presets import PRESETS, Preset
+from monai_semgan.bundle import keep_freed_memory
 from monai_semgan.data import SemiSupervisedLoader
 from monai_semgan.engines import SemanticGANTrainer
 from monai_semgan.inferers import WPlusInferer
-from monai_semgan.losses import PerceptualDistance
-from monai_semgan.utils import keep_freed_memory
+from monai_semgan.losses import PerceptualDistance, ReconstructionLoss
 
 
 class OperationCounter(TorchDispatchMode):
@@ -98,7 +98,7 @@ def refine(preset: Preset, size: int, batch: int, amp: bool, device: torch.devic
     network = preset.network(size).eval().to(device)
     images = torch.rand(batch, 1, size, size, device=device) * 2 - 1
     with perceptual_distance("lpips" if preset is PRESETS["paper"] else "encoder") as distance:
-        settings: dict[str, Any] = {"perceptual": distance, "tolerance": 0, "amp": amp}
+        settings: dict[str, Any] = {"loss": ReconstructionLoss(distance), "amp": amp}
         counted = operations(lambda: WPlusInferer(steps=2, **settings)(images[:1], network))
         counted -= operations(lambda: WPlusInferer(steps=1, **settings)(images[:1], network))
         ends: list[float] = []
@@ -143,8 +143,8 @@ def train(preset: Preset, size: int, batch: int, amp: bool, device: torch.device
 
     parts: tuple[tuple[Callable[[], None], int], ...] = (
         (step, 1),
-        (lambda: trainer.r1_phase(images, images, labels), trainer.r1_interval),
-        (lambda: trainer.path_length_phase(max(1, batch // 2)), trainer.path_length_interval),
+        (lambda: trainer.r1_phase(images, images, labels), trainer.settings.r1_interval),
+        (lambda: trainer.path_length_phase(max(1, batch // 2)), trainer.settings.path_length_interval),
     )
     counted = sum(operations(call) / interval for call, interval in parts)
     timed = sum(seconds(call, device, repeats=repeats) / interval for call, interval in parts)
@@ -159,21 +159,12 @@ def measure(
 ) -> dict[str, float]:
     """Measure one task in this process, which should do nothing else, so that its peak memory is the task's.
 
-    Args:
-        task: ``"train"``, ``"refine"`` or ``"generate"``.
-        preset: ``"paper"`` or ``"shipped"``.
-        size: side of the images in pixels.
-        batch: images a call.
-        amp: whether to run in bf16 autocast.
-        device: name of the device.
-        repeats: number of timed calls, whose median counts.
-
     Returns:
         ``seconds`` and ``operations`` of an image (of a step of an image for ``"refine"``), and ``peak_memory_mb``.
     """
     torch.manual_seed(0)
     place = torch.device(device)
-    # as the engines do
+    # as the configs of trainings do
     keep_freed_memory(place)
     result = TASKS[task](PRESETS[preset], size, batch, amp, place, repeats)
     return result | {"peak_memory_mb": peak_memory_mb(place)}

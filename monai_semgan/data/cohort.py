@@ -1,23 +1,28 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The images of a run: those in a folder, one file, or a list in a datalist.json."""
+"""The images of a run: of a folder, one file, or a list in a datalist.json; and what is kept of those that fail."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai.config import PathLike
-from monai.data import load_decathlon_datalist
+from monai.data import Dataset, load_decathlon_datalist
 
-from monai_semgan.data.formats import SUFFIXES, file_format, stem, suffix
+from monai_semgan.formats.registry import Format, format_of, stem, suffix, suffixes
 
 logger = logging.getLogger(__name__)
+
+# key of an item that failed, its value is the reason
+FAILURE = "failure"
+LONGEST = 300
 
 
 def cohort(
@@ -27,8 +32,12 @@ def cohort(
     list_key: str = "test",
     exclude: Sequence[PathLike] = (),
     labels: bool = False,
+    spatial_dims: int = 2,
 ) -> list[dict[str, Any]]:
     """List the images of a run.
+
+    Each DICOM series is a volume. It is given as its folder, or, where that holds several, as its first file and with
+    its number and description in the name. Localizers, segmentations and screenshots are passed over.
 
     Args:
         dataset_dir: a folder, searched with all folders in it, or one file. With a datalist: the folder its paths
@@ -37,124 +46,228 @@ def cohort(
         list_key: the list to use.
         exclude: folders not to search, so that results of an earlier run are not taken for images.
         labels: whether every item has to have a label.
+        spatial_dims: 2 for images, 3 for volumes.
 
     Returns:
-        One item an image: "image" (path), "file" (path as reported), "name" (without suffix, unique in the run, for
-        results; starts with the image's stem), and the datalist's own keys. None without folder and datalist, so that
-        a bundle can be looked at without data.
+        One item an image: "image" (path), "file" (path as reported, its own in the run), "name" (without suffix, unique
+        in the run, for results; starts with the image's stem), and the datalist's own keys. None without folder and
+        datalist, so that a bundle can be looked at without data.
 
     Raises:
         FileNotFoundError: when a folder, file or datalist is missing, or no image is found.
         ValueError: when the datalist is missing or lacks what is asked for.
     """
+    # MONAI's command line makes a number of a name like 20240101
+    root = None if dataset_dir is None else Path(str(dataset_dir))
     if datalist is not None:
-        items = read_datalist(datalist, list_key, dataset_dir)
-        root = Path(dataset_dir) if dataset_dir else Path(datalist).parent
-    elif dataset_dir is None:
+        datalist = Path(str(datalist))
+        items = read_datalist(datalist, str(list_key), root)
+        root = root or datalist.parent
+        named = [(Path(item["image"]), below(Path(item["image"]), root)) for item in items]
+    elif root is None:
         return []
     elif labels:
         raise ValueError("no datalist given, and labels are needed: name a JSON file with image and label pairs")
     else:
-        root = Path(dataset_dir)
-        items = [{"image": str(path)} for path in find_images(root, exclude=exclude)]
+        named = find_images(root, spatial_dims, exclude=exclude)
+        items = [{"image": str(path)} for path, _ in named]
         root = root if root.is_dir() else root.parent
     without = [item["image"] for item in items if not item.get("label")]
     if labels and without:
         raise ValueError(f"{len(without)} of {len(items)} items of list {list_key!r} have no label, as {without[0]}")
-    files = [relative(Path(item["image"]), root) for item in items]
-    return [
-        {**item, "file": file.as_posix(), "name": name}
-        for item, file, name in zip(items, files, unique_names(files), strict=True)
-    ]
+    paths = [path for path, _ in named]
+    files, names = unique_files(paths, root), unique_names([name for _, name in named], [ending(*n) for n in named])
+    return [{**item, "file": file, "name": name} for item, file, name in zip(items, files, names, strict=True)]
 
 
-def read_datalist(datalist: PathLike, list_key: str, base_dir: PathLike | None) -> list[dict[str, Any]]:
+def read_datalist(datalist: Path, list_key: str, base_dir: Path | None) -> list[dict[str, Any]]:
     """Read one list of a datalist, paths made absolute or relative to ``base_dir``."""
-    if not Path(datalist).is_file():
+    if not datalist.is_file():
         raise FileNotFoundError(f"datalist {datalist} does not exist")
-    if base_dir is not None and not Path(base_dir).is_dir():
+    if base_dir is not None and not base_dir.is_dir():
         raise FileNotFoundError(f"folder {base_dir}, which the datalist's paths start from, does not exist")
     try:
+        content = json.loads(datalist.read_text())
+        lists = [key for key, value in content.items() if isinstance(value, list)]
+        if list_key not in content:
+            raise ValueError(f"Data list {list_key} not specified, there are {', '.join(lists) or 'none'}")
         items = load_decathlon_datalist(datalist, data_list_key=list_key, base_dir=base_dir)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(f"datalist {datalist} cannot be used: {error}") from error
     if not items or not all(isinstance(item, dict) and isinstance(item.get("image"), str) for item in items):
         raise ValueError(f"list {list_key!r} of {datalist} is not a list of items with one image file each")
     return items
 
 
-def find_images(path: Path, *, exclude: Sequence[PathLike] = ()) -> list[Path]:
-    """Find image files, in the order of their names.
+def find_images(root: Path, spatial_dims: int = 2, *, exclude: Sequence[PathLike] = ()) -> list[tuple[Path, str]]:
+    """Give path and name of the images in a folder and all below it, as formats gather them, in the order of names.
 
-    Args:
-        path: a folder, searched with all folders in it, or one file, which is taken whatever it is.
-        exclude: folders not to search.
-
-    Returns:
-        Files with a known suffix, and DICOM files whatever they are called. Hidden files and DICOMDIR are passed over.
+    One file is taken whatever it is. Hidden files and DICOMDIR are passed over; a file that cannot be opened is an
+    image, so that it is reported.
 
     Raises:
         FileNotFoundError: when the folder is missing or holds no image.
     """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path} does not exist: name a folder of images or one image")
-    found: list[Path] = []
+    if root.is_file():
+        return [(root, stem(root))]
+    kind = "images" if spatial_dims == 2 else "volumes"
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} does not exist: name a folder of {kind} or one of them")
+    skip = {Path(str(folder)).resolve() for folder in exclude}
     others: list[Path] = []
-    skip = {Path(folder).resolve() for folder in exclude}
-    for folder, folders, files in os.walk(path):
-        folders[:] = [f for f in folders if not f.startswith(".") and (Path(folder) / f).resolve() not in skip]
-        for name in files:
-            file = Path(folder) / name
-            if name.startswith(".") or name.upper() == "DICOMDIR" or not file.is_file():
-                continue
-            (found if is_image(file) else others).append(file)
+    found = sorted(walk(root, spatial_dims, skip, others))
     if others:
-        logger.info("%d files are not images and are left alone, such as %s", len(others), min(others).name)
+        logger.info("%d files are not %s and are left alone, such as %s", len(others), kind, min(others).name)
     if not found:
-        raise FileNotFoundError(f"no images in {path}: looked for {', '.join(SUFFIXES)} and DICOM files without suffix")
-    return sorted(found)
+        dicom = "DICOM files without suffix" if spatial_dims == 2 else "DICOM series"
+        raise FileNotFoundError(f"no {kind} in {root}: looked for {', '.join(suffixes(spatial_dims))} and {dicom}")
+    return found
 
 
-def is_image(file: Path) -> bool:
-    """Tell an image by its name or its DICOM preamble; what cannot be opened counts, so that it is reported."""
-    try:
-        return file_format(file) is not None
-    except OSError:
-        return True
+def walk(root: Path, spatial_dims: int, skip: set[Path], others: list[Path]) -> Iterator[tuple[Path, str]]:
+    """Give path and name of the images in a folder and all folders in it; what is none goes to ``others``."""
+    for top, folders, names in os.walk(root):
+        folder = Path(top)
+        folders[:] = [name for name in folders if not name.startswith(".") and (folder / name).resolve() not in skip]
+        by_format: dict[Format, list[Path]] = defaultdict(list)
+        for file in sorted(folder / name for name in names):
+            if file.name.startswith(".") or file.name.upper() == "DICOMDIR" or not file.is_file():
+                continue
+            try:
+                kind = format_of(file, spatial_dims)
+            except OSError:
+                yield file, below(file, root)
+                continue
+            if kind is None:
+                others.append(file)
+            else:
+                by_format[kind].append(file)
+        for kind, files in by_format.items():
+            yield from kind.gather(files, root)
 
 
-def relative(path: Path, root: Path) -> Path:
-    """Give a path relative to a folder, or its bare name when it lies elsewhere."""
+def relative(path: Path, root: Path) -> Path | None:
+    """Give a path relative to a folder, None when it lies elsewhere."""
     try:
         return path.absolute().relative_to(root.absolute())
     except ValueError:
-        return Path(path.name)
+        return None
 
 
-def unique_names(files: Sequence[Path]) -> list[str]:
+def below(path: Path, root: Path) -> str:
+    """Name an image after its place in a folder, or by its bare name when it lies elsewhere, without suffix."""
+    file = relative(path, root) or Path(path.name)
+    return (file.parent / stem(file)).as_posix()
+
+
+def ending(path: Path, name: str) -> str:
+    """Give what is appended to a name that several images have: a file's suffix; nothing for DICOM series."""
+    if path.is_dir() or Path(name).name != stem(path):
+        return ""
+    return suffix(path)[1:].replace(".", "_") or "file"
+
+
+def unique_files(paths: Sequence[Path], root: Path) -> list[str]:
+    """Tell images by their place in a folder; those elsewhere by their bare name, or whole if it is not unique."""
+    places = [relative(path, root) for path in paths]
+    plain = [(place or Path(path.name)).as_posix() for path, place in zip(paths, places)]
+    count = Counter(plain)
+    return [
+        file if place is not None or count[file] == 1 else path.absolute().as_posix()
+        for path, place, file in zip(paths, places, plain)
+    ]
+
+
+def unique_names(names: Sequence[str], endings: Sequence[str]) -> list[str]:
     """Name results after their images, folders included.
 
-    Images of one folder that differ in suffix alone (a.png, a.dcm) get it as part of the name (a_png, a_dcm); whatever
-    is still equal gets a number. Names are told apart without case, as some file systems do.
-
-    Args:
-        files: relative paths.
-
-    Returns:
-        A name without suffix for each.
+    Images of one folder that differ in suffix alone (a.png, a.dcm) get it, of ``endings``, as part of the name (a_png,
+    a_dcm); whatever is still equal gets a number. Names are told apart without case, as some file systems do.
     """
-    plain = [(file.parent / stem(file)).as_posix() for file in files]
-    count = Counter(name.lower() for name in plain)
+    count = Counter(name.lower() for name in names)
     taken = {name for name, number in count.items() if number == 1}
-    names = []
-    for file, name in zip(files, plain, strict=True):
+    unique = []
+    for name, end in zip(names, endings, strict=True):
         if count[name.lower()] > 1:
-            first = name = f"{name}_{suffix(file)[1:].replace('.', '_') or 'file'}"
+            first = name = f"{name}_{end}" if end else name
             number = 2
             while name.lower() in taken:
                 name, number = f"{first}_{number}", number + 1
             taken.add(name.lower())
-        names.append(name)
-    return names
+        unique.append(name)
+    return unique
+
+
+class CohortDataset(Dataset):
+    """A ``Dataset`` whose items either went through the transform or say, under the key "failure", why they did not.
+
+    Items differ in size and keys: load them with ``collate_fn=monai.data.utils.no_collation`` and give them to
+    :class:`monai_semgan.engines.SemanticGANEvaluator`.
+
+    Args:
+        data: items, such as :func:`cohort` gives.
+        transform: the preprocessing.
+        finished: files of items that are left out, as "file" has them, such as those that an interrupted run did.
+        rank: number of this process among those that share the items.
+        world_size: number of those processes; this one takes every ``world_size``-th item.
+
+    Raises:
+        ValueError: for a rank that is not below ``world_size``.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict[str, Any]],
+        transform: Callable[..., Any] | None = None,
+        *,
+        finished: Collection[str] = (),
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}, it must lie between 0 and world_size - 1 = {world_size - 1}")
+        # first shared out, then thinned: a process that is started again finds its own items
+        own = list(data)[rank::world_size]
+        super().__init__([item for item in own if item.get("file") not in finished], transform)
+
+    def _transform(self, index: int) -> Any:
+        try:
+            return super()._transform(index)
+        except Exception as error:
+            logger.debug("item %d failed", index, exc_info=True)
+            return {**self.data[index], FAILURE: failure_reason(error)}
+
+
+def readable_items(data: Sequence[dict[str, Any]], transform: Callable[..., Any]) -> list[dict[str, Any]]:
+    """Read items once, and leave out those that fail, each with a warning.
+
+    Args:
+        data: items with "image".
+        transform: the preprocessing.
+
+    Returns:
+        What the transform makes of the others.
+    """
+    items = CohortDataset(data, transform)
+    read = [items[index] for index in range(len(items))]
+    for item in read:
+        if FAILURE in item:
+            logger.warning("left out: %s", item[FAILURE])
+    return [item for item in read if FAILURE not in item]
+
+
+def failure_reason(error: BaseException) -> str:
+    """Tell in one line why an image failed.
+
+    Args:
+        error: the exception; MONAI's "applying transform" wrappers are taken off.
+
+    Returns:
+        The message, with the kind of error in front unless the message was written for users.
+    """
+    while isinstance(error, RuntimeError) and str(error).startswith("applying transform") and error.__cause__:
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    if not isinstance(error, (ValueError, FileNotFoundError)) or not text:
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -44,6 +45,7 @@ class SemiSupervisedLoader:
     Both streams shuffle without end, each at its own pace. The batch of a step depends on seed and step alone, so a
     resumed run continues with the data that an uninterrupted one would have seen: set ``step`` before iterating. Give
     datasets that hold their items in memory, such as MONAI's ``CacheDataset``; nothing else is kept between steps.
+    Processes that train together (``torch.distributed``) draw batches of their own whatever the seed is.
 
     Args:
         images: dataset of dictionaries with ``image``, ``(C, S, S)`` in [-1, 1]; labels are ignored.
@@ -73,6 +75,8 @@ class SemiSupervisedLoader:
             )
         self.images = images
         self.pairs = pairs
+        # further apart than a run has passes; torch's generator knows the lower 32 bits of a seed alone
+        seed += 2**20 * (dist.get_rank() if dist.is_available() and dist.is_initialized() else 0)
         self.image_order = ShuffledIndices(len(images), seed)
         self.pair_order = ShuffledIndices(len(pairs), seed + 2**31)
         self.batch_size = batch_size

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +17,9 @@ class ExponentialMovingAverage:
 
     The decay of one update is :math:`\beta = 0.5^{b / h}` for a batch of b images and
     :math:`h = \min(\text{half-life}, \text{ramp-up} \cdot \text{images seen})`. Buffers are copied.
+
+    Its state is the number of images seen, so that a training that starts from another's checkpoint goes on from the
+    average there; the average's own weights are saved by themselves.
 
     Args:
         network: the network that trains.
@@ -30,16 +34,25 @@ class ExponentialMovingAverage:
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.half_life = half_life
         self.ramp_up = ramp_up
+        self.images_seen = 0
 
     @torch.no_grad()
-    def update(self, batch: int, images_seen: int) -> None:
+    def update(self, batch: int) -> None:
         """Move the average towards the network.
 
         Args:
             batch: number of images of the step just taken.
-            images_seen: number of images seen so far, that step included.
         """
-        decay = 0.5 ** (batch / max(min(self.half_life, self.ramp_up * images_seen), 1e-8))
+        self.images_seen += batch
+        decay = 0.5 ** (batch / max(min(self.half_life, self.ramp_up * self.images_seen), 1e-8))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
         for average, buffer in zip(self.average.buffers(), self.network.buffers()):
             average.copy_(buffer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of images seen."""
+        return {"images_seen": self.images_seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what :meth:`state_dict` returned."""
+        self.images_seen = state["images_seen"]

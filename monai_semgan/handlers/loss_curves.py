@@ -13,6 +13,8 @@ from typing import Any
 import matplotlib.figure
 from ignite.engine import Engine, Events
 
+from monai_semgan.handlers.protocols import Runs
+
 
 class LossCurves:
     """Write the mean of every loss over each epoch to a CSV file and draw the curves beside it.
@@ -45,12 +47,12 @@ class LossCurves:
                 rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
             self.rows = [row | {"epoch": int(row["epoch"])} for row in rows]
 
-    def add(self, engine: Any) -> None:
+    def add(self, engine: Runs) -> None:
         """Add the losses of an iteration."""
         for name, value in floats(engine.state.output).items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
-    def write(self, engine: Any) -> None:
+    def write(self, engine: Runs) -> None:
         """Append the epoch's row, and draw where the interval asks for it."""
         means = {name: total / engine.state.epoch_length for name, total in self.sums.items()}
         # rows from this epoch on are of a run that was interrupted, or of another one

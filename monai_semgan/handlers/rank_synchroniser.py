@@ -5,31 +5,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
-from torch import Tensor, nn
+from torch import nn
+
+from monai_semgan.engines.semi_supervised_trainer import average_over_ranks
+from monai_semgan.handlers.protocols import Synchronisable
 
 
 class RankSynchroniser:
     """Keep the networks of all processes equal, whatever number of networks and optimisers a trainer has.
 
     (``DistributedDataParallel`` wraps the ``forward`` of one network; the trainers call other methods too.) At the
-    start all take the first process's state and random numbers of their own. Gradients are averaged before every
-    step of an optimiser, floating-point buffers such as the mean w after every iteration.
+    start all take the first process's state and random numbers of their own. The trainer averages gradients in its
+    steps (:meth:`monai_semgan.engines.SemiSupervisedTrainer.step`); buffers that training changes, such as the mean w,
+    are averaged here after every iteration.
 
     The processes have to take their steps in the same order, each on batches of its own. Half-lives and batch sizes
     of a trainer count the images of one process.
     """
 
     def attach(self, engine: Engine) -> None:
-        """Follow the engine; attach after the checkpoint handler. The engine needs ``checkpoint``."""
+        """Follow the engine; attach after the checkpoint handler."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.average_buffers)
 
-    def start(self, engine: Any) -> None:
+    def start(self, engine: Synchronisable) -> None:
         """Spread the first process's networks, and draw a seed for each process."""
         for item in engine.checkpoint.values():
             if isinstance(item, nn.Module):
@@ -38,29 +40,10 @@ class RankSynchroniser:
                     message = value.contiguous()
                     dist.broadcast(message, src=0)
                     value.copy_(message)
-            if isinstance(item, torch.optim.Optimizer):
-                item.register_step_pre_hook(average_gradients)
         seed = torch.randint(2**31, (), device=engine.state.device)
         dist.broadcast(seed, src=0)
         torch.manual_seed(seed.item() + dist.get_rank())
 
-    def average_buffers(self, engine: Any) -> None:
-        """Average the floating-point buffers of all networks."""
-        modules = [item for item in engine.checkpoint.values() if isinstance(item, nn.Module)]
-        average([value for module in modules for value in module.buffers() if value.is_floating_point()])
-
-
-def average_gradients(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-    """Average the gradients that an optimiser is about to use; a hook of its step."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    average([weight.grad for weight in weights if weight.grad is not None])
-
-
-@torch.no_grad()
-def average(values: list[Tensor]) -> None:
-    """Replace tensors by their mean over all processes, in one message."""
-    message = torch.cat([value.reshape(-1) for value in values])
-    dist.all_reduce(message)
-    message /= dist.get_world_size()
-    for value, mean in zip(values, message.split([value.numel() for value in values]), strict=True):
-        value.copy_(mean.view(value.shape))
+    def average_buffers(self, engine: Synchronisable) -> None:
+        """Average the buffers that training changes."""
+        average_over_ranks(engine.changing_buffers)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 from torchvision.utils import save_image
 
+from monai_semgan.handlers.protocols import Averages
 from monai_semgan.networks.label_map import logits_to_map
 
 
@@ -36,10 +36,10 @@ class SampleGrid:
         self.seed = seed
 
     def attach(self, engine: Engine) -> None:
-        """Draw at the end of epochs; the engine needs ``ema.average``, a :class:`SemanticGenerator`."""
+        """Draw at the end of epochs; the average is a :class:`SemanticGenerator`."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def __call__(self, engine: Any) -> None:
+    def __call__(self, engine: Averages) -> None:
         """Draw the samples of ``engine``'s averaged generator, where the interval asks for it."""
         if engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs:
             return

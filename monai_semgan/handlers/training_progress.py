@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from monai_semgan.handlers.loss_curves import floats
+from monai_semgan.handlers.protocols import Runs
 
 
 class TrainingProgress:
@@ -35,7 +36,7 @@ class TrainingProgress:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
         engine.add_event_handler(Events.COMPLETED, self.close)
 
-    def start(self, engine: Any) -> None:
+    def start(self, engine: Runs) -> None:
         """Open the bar at the engine's iteration."""
         self.bar = tqdm(
             total=engine.state.max_epochs * engine.state.epoch_length,
@@ -46,7 +47,7 @@ class TrainingProgress:
             dynamic_ncols=True,
         )
 
-    def update(self, engine: Any) -> None:
+    def update(self, engine: Runs) -> None:
         """Count an iteration."""
         values = floats(engine.state.output)
         shown = {name: f"{values[name]:.3f}" for name in self.losses if name in values}

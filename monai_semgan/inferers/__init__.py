@@ -5,18 +5,10 @@
 
 from __future__ import annotations
 
-from monai_semgan.inferers.intensity_curve import IntensityCurve
-from monai_semgan.inferers.slice_wise_inferer import SliceWiseInferer
-from monai_semgan.inferers.view_averaging_inferer import ViewAveragingInferer
-from monai_semgan.inferers.wplus_inferer import WPlusInferer, WPlusResult
-from monai_semgan.inferers.wplus_uncertainty import Uncertainty, WPlusUncertainty
-
-__all__ = [
-    "IntensityCurve",
-    "SliceWiseInferer",
-    "Uncertainty",
-    "ViewAveragingInferer",
-    "WPlusInferer",
-    "WPlusResult",
-    "WPlusUncertainty",
-]
+from monai_semgan.inferers.slice_wise_inferer import SliceWiseInferer as SliceWiseInferer
+from monai_semgan.inferers.view_averaging_inferer import ViewAveragingInferer as ViewAveragingInferer
+from monai_semgan.inferers.wplus_inferer import PRESETS as PRESETS
+from monai_semgan.inferers.wplus_inferer import WPlusInferer as WPlusInferer
+from monai_semgan.inferers.wplus_inferer import WPlusResult as WPlusResult
+from monai_semgan.inferers.wplus_uncertainty import Uncertainty as Uncertainty
+from monai_semgan.inferers.wplus_uncertainty import WPlusUncertainty as WPlusUncertainty

@@ -1,7 +1,7 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""W+ optimisation of several views of an image, whose label logits are averaged."""
+"""Several views of an image, each segmented by an inferer, and their label logits averaged."""
 
 from __future__ import annotations
 
@@ -9,71 +9,76 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from monai.inferers import Inferer
 from torch import Tensor
 
-from monai_semgan.inferers.wplus_inferer import WPlusInferer, WPlusResult, with_metadata
+from monai_semgan.inferers.wplus_inferer import WPlusResult, with_metadata
 
 
-class ViewAveragingInferer(WPlusInferer):
-    """Average the label logits of an image and of views of it, each refined from a start of its own.
+class ViewAveragingInferer(Inferer):
+    """Average the label logits that an inferer gives for an image and for views of it.
 
     Each view leaves errors of its own, in the encoder's code and in what refinement makes of it. Mirror images suit
     pictures without up and down, or left and right, whose training was mirrored too; shifts suit all that were trained
     with shifts. Time grows by the number of views.
 
     Args:
+        inferer: what segments each view, such as a :class:`monai_semgan.inferers.WPlusInferer`.
         flips: the axes of each mirror image, -1 for left and right, -2 for up and down.
         shifts: pixels of the network's size that each shifted image moves down and to the right; its borders repeat.
-        settings: of :class:`WPlusInferer`.
 
     Raises:
-        ValueError: for an axis that is not -1 or -2, and as :class:`WPlusInferer`.
+        ValueError: for an axis that is not -1 or -2.
+
+    Example::
+
+        inferer = ViewAveragingInferer(WPlusInferer(), flips=[[-1]], shifts=[(3, 3), (-3, -3)])
     """
 
     def __init__(
-        self, *, flips: Sequence[Sequence[int]] = (), shifts: Sequence[tuple[int, int]] = (), **settings: Any
+        self, inferer: Inferer, *, flips: Sequence[Sequence[int]] = (), shifts: Sequence[tuple[int, int]] = ()
     ) -> None:
-        super().__init__(**settings)
+        super().__init__()
+        self.inferer: Any = inferer
         self.flips = [tuple(axes) for axes in flips]
         self.shifts = [(rows, columns) for rows, columns in shifts]
         for axes in self.flips:
             if not axes or not set(axes) <= {-1, -2}:
                 raise ValueError(f"flips hold {list(axes)}, each has to name -1, -2 or both")
 
-    def __call__(
-        self,
-        inputs: Tensor,
-        network: Callable[..., Tensor],
-        *args: Any,
-        return_details: bool = False,
-        starts: Tensor | None = None,
-        anchor: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Tensor | WPlusResult:
-        """Segment a batch of images, as :class:`WPlusInferer` does.
+    @property
+    def gives_details(self) -> bool:
+        """Whether calls take ``return_details``, as the inferer's do."""
+        return getattr(self.inferer, "gives_details", False)
 
-        With ``starts`` or ``anchor``, which are codes of the images as they are, views are left out.
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, starts: Tensor | None = None, **kwargs: Any
+    ) -> Tensor | WPlusResult:
+        """Segment a batch of images.
+
+        Args:
+            inputs: images, ``(B, C, H, W)``.
+            network: what the inferer takes as its network.
+            args: handed on to the inferer.
+            starts: codes of the images as they are, for an inferer that takes them. Each view chooses between them and
+                the encoder's code for it.
+            kwargs: handed on to the inferer.
 
         Returns:
             The average of the logits; in a :class:`WPlusResult` all else is that of the images as they are.
         """
-        result = super().__call__(
-            inputs, network, *args, return_details=return_details, starts=starts, anchor=anchor, **kwargs
-        )
-        if starts is not None or anchor is not None:
-            return result
+        own: dict[str, Any] = kwargs if starts is None else kwargs | {"starts": starts}
+        result = self.inferer(inputs, network, *args, **own)
         logits = result.logits if isinstance(result, WPlusResult) else result
         total, images = logits.as_subclass(Tensor), inputs.as_subclass(Tensor)
 
-        def refined(view: Tensor) -> Tensor:
-            found = super(ViewAveragingInferer, self).__call__(view, network, **kwargs)
-            assert isinstance(found, Tensor)
-            return found
-
+        own = own if starts is None else own | {"try_encoder": True}
+        own = {name: value for name, value in own.items() if name != "return_details"}
         for axes in self.flips:
-            total = total + refined(images.flip(axes)).flip(axes)
+            total = total + self.inferer(images.flip(axes), network, *args, **own).flip(axes)
         for rows, columns in self.shifts:
-            total = total + shift(refined(shift(images, rows, columns)), -rows, -columns)
+            moved = self.inferer(shift(images, rows, columns), network, *args, **own)
+            total = total + shift(moved, -rows, -columns)
         average = with_metadata(total / (1 + len(self.flips) + len(self.shifts)), inputs)
         return result._replace(logits=average) if isinstance(result, WPlusResult) else average
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,19 +14,19 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
-from monai_semgan.inferers.intensity_curve import IntensityCurve
-from monai_semgan.inferers.presets import preset_settings
-from monai_semgan.losses.perceptual import PerceptualDistance
 from monai_semgan.losses.reconstruction import ReconstructionLoss
 from monai_semgan.losses.wplus import WPlusRegulariser
-from monai_semgan.networks.blocks import StyleBlock
 from monai_semgan.networks.nets import SemanticGAN
-from monai_semgan.utils import has_bf16
+from monai_semgan.networks.precision import bf16_autocast, read_amp
 
+# the front of validation Dice against time, docs/speed.md; learning rates are those of a fitted preconditioner
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"steps": 3, "learning_rate": 0.2},
+    "balanced": {"steps": 8, "learning_rate": 0.1},
+    "best": {"steps": 16, "learning_rate": 0.06},
+}
 # of Adam: no steps along gradients that are rounding errors, which differ with the batch
 EPSILON = 1e-6
-# of Adam for noise maps, whose gradients are as small as their pixels are many
-NOISE_EPSILON = 1e-8
 
 
 class WPlusResult(NamedTuple):
@@ -36,19 +35,14 @@ class WPlusResult(NamedTuple):
     Attributes:
         logits: label logits, ``(B, L, S, S)``.
         wplus: W+ codes, ``(B, N, D)``.
-        reconstruction: images drawn from the codes, through their intensity curves, ``(B, C, S, S)``.
+        reconstruction: images drawn from the codes, ``(B, C, S, S)``.
         losses: reconstruction loss of each image, without the regulariser, ``(B,)``.
-        steps: steps taken for each image, ``(B,)``.
-        curves: values of each image's intensity curve at evenly spaced knots from -1 to 1, ``(B, K)``; -1 and 1, the
-            identity, where none was asked for.
     """
 
     logits: Tensor
     wplus: Tensor
     reconstruction: Tensor
     losses: Tensor
-    steps: Tensor
-    curves: Tensor
 
 
 class WPlusInferer(Inferer):
@@ -58,107 +52,72 @@ class WPlusInferer(Inferer):
     :math:`\lambda_p d(x^*, G_x(w^+)) + \lambda_3 \|x^* - G_x(w^+)\|_2^2 + \lambda_2 \|w^+ - E(G_x(w^+))\|_2^2`
     of each image, in the coordinates of the network's :class:`monai_semgan.networks.nets.WPlusPreconditioner`. The
     result is :math:`G_y` of the codes with the lowest reconstruction loss on the way. A batch is refined together, yet
-    each image on its own: neighbours do not change its result, and one that no longer improves leaves the batch. The
-    network, its gradients included, is left as it was; results carry no gradient.
+    each image on its own: neighbours do not change its result. The network, its gradients included, is left as it was;
+    results carry no gradient.
 
-    With ``curve_knots`` an :class:`IntensityCurve` c of each image is found together with its codes, for images of
-    scanners that show tissue brighter, darker or inverted: :math:`c(G_x(w^+))` is compared with :math:`x^*`, and
-    :math:`\lambda_c \|c - \pm\mathrm{id}\|_2^2` added. Refinement then runs twice, with a curve that rises and with one
-    that falls, and the result with the lower reconstruction loss is kept.
+    The defaults are the preset ``"balanced"``.
 
     Args:
         steps: number of steps; 0 is the encoder alone, the same as calling the network.
         learning_rate: highest learning rate of Adam.
-        betas: how long Adam's two averages remember; the defaults suit a few steps.
+        loss: the reconstruction loss, the first two terms; by default :class:`ReconstructionLoss` as it is.
+        regulariser_weight: :math:`\lambda_2`, weight of the W+ regulariser, 0 skips it.
         precondition: whether to move in the network's preconditioned coordinates; without, in W+ itself.
-        perceptual: kind of the perceptual distance d, or a :class:`PerceptualDistance` with settings of its own.
-        perceptual_weight: weight of the perceptual distance.
-        l2_weight: weight of the mean squared error.
-        regulariser_weight: weight of the W+ regulariser, 0 skips it.
-        regulariser_interval: apply the regulariser every so many steps, with so many times its weight.
-        warmup: fraction of the steps in which the learning rate rises; the first step already counts.
-        rampdown: fraction of the steps in which the learning rate falls along a cosine.
-        tolerance: an image leaves when its lowest loss fell by less than this fraction, 0 lets none leave.
-        patience: the number of steps over which that fall is measured.
-        optimise_noise: refine the noise maps too; the W+ codes alone then no longer redraw the result.
-        noise_learning_rate: highest learning rate of the noise maps, in standard deviations of noise.
-        curve_knots: knots of the intensity curves, 0 for none; without a step there is none either.
-        curve_weight: weight of the curves' distance from the identity, or from the inversion.
         chunk_size: refine at most so many images together, to bound memory; by default all.
         amp: bf16 autocast; overrides an autocast around the call. ``"auto"`` takes it where the processor computes
-            bf16 (:func:`monai_semgan.utils.has_bf16`).
+            bf16; what else is understood tells :func:`monai_semgan.networks.precision.read_amp`.
         compile: compile a step by ``torch.compile``, which takes a C++ compiler and about a minute at the first step,
             and another at the first batch of another size.
+
+    Attributes:
+        betas: how long Adam's two averages remember; these suit a few steps.
+        warmup: fraction of the steps in which the learning rate rises; the first step already counts.
+        rampdown: fraction of the steps in which the learning rate falls along a cosine.
+        gives_details: whether an inferer takes ``return_details``, and then returns a :class:`WPlusResult`.
 
     Raises:
         ValueError: for settings out of their range.
 
     Example::
 
-        logits = WPlusInferer(steps=50)(images, network)
+        logits = WPlusInferer()(images, network)
     """
+
+    betas = (0.8, 0.99)
+    warmup = 0.1
+    rampdown = 0.5
+    gives_details = True
 
     def __init__(
         self,
         *,
-        steps: int = 50,
-        learning_rate: float = 0.05,
-        betas: tuple[float, float] = (0.8, 0.99),
+        steps: int = 8,
+        learning_rate: float = 0.1,
+        loss: ReconstructionLoss | None = None,
+        regulariser_weight: float = 1.0,
         precondition: bool = True,
-        perceptual: str | PerceptualDistance = "encoder",
-        perceptual_weight: float = 1.0,
-        l2_weight: float = 0.1,
-        regulariser_weight: float = 1e-3,
-        regulariser_interval: int = 1,
-        warmup: float = 0.05,
-        rampdown: float = 0.25,
-        tolerance: float = 0.01,
-        patience: int = 10,
-        optimise_noise: bool = False,
-        noise_learning_rate: float = 1.0,
-        curve_knots: int = 0,
-        curve_weight: float = 0.01,
         chunk_size: int | None = None,
-        amp: bool | str = False,
+        amp: bool | str = "auto",
         compile: bool = False,
     ) -> None:
         super().__init__()
-        for name, value, low, high in (
-            ("steps", steps, 0, math.inf),
-            ("learning_rate", learning_rate, 0, math.inf),
-            ("noise_learning_rate", noise_learning_rate, 0, math.inf),
-            ("regulariser_weight", regulariser_weight, 0, math.inf),
-            ("regulariser_interval", regulariser_interval, 1, math.inf),
-            ("warmup", warmup, 0, 1),
-            ("rampdown", rampdown, 0, 1),
-            ("tolerance", tolerance, 0, 1),
-            ("patience", patience, 1, math.inf),
-            ("curve_weight", curve_weight, 0, math.inf),
-            ("curve_knots", curve_knots or 2, 2, math.inf),
-            ("chunk_size", 1 if chunk_size is None else chunk_size, 1, math.inf),
+        for name, value, low in (
+            ("steps", steps, 0),
+            ("learning_rate", learning_rate, 0),
+            ("regulariser_weight", regulariser_weight, 0),
+            ("chunk_size", 1 if chunk_size is None else chunk_size, 1),
         ):
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value}, it must lie between {low} and {high}")
-        if amp not in (True, False, "auto"):
-            raise ValueError(f"amp is {amp!r}, it must be true, false or 'auto'")
+            # not `value < low`, which lets NaN pass
+            if not value >= low:
+                raise ValueError(f"{name} is {value}, it must be at least {low}")
         self.steps = steps
         self.learning_rate = learning_rate
-        self.betas = betas
-        self.precondition = precondition
-        self.loss = ReconstructionLoss(perceptual, perceptual_weight=perceptual_weight, l2_weight=l2_weight)
+        self.loss = loss or ReconstructionLoss()
         self.regulariser = WPlusRegulariser()
         self.regulariser_weight = regulariser_weight
-        self.regulariser_interval = regulariser_interval
-        self.warmup = warmup
-        self.rampdown = rampdown
-        self.tolerance = tolerance
-        self.patience = patience
-        self.optimise_noise = optimise_noise
-        self.noise_learning_rate = noise_learning_rate
-        self.curve_knots = curve_knots
-        self.curve_weight = curve_weight
+        self.precondition = precondition
         self.chunk_size = chunk_size
-        self.amp = amp
+        self.amp = read_amp(amp)
         self.compiled_objective = torch.compile(self.objective) if compile else self.objective
 
     @classmethod
@@ -173,7 +132,9 @@ class WPlusInferer(Inferer):
         Raises:
             ValueError: for an unknown preset and for settings out of their range.
         """
-        chosen = preset_settings(preset) | settings
+        if preset not in PRESETS:
+            raise ValueError(f"preset is {preset!r}, it must be one of {', '.join(PRESETS)}")
+        chosen = PRESETS[preset] | settings
         if steps != -1:
             chosen["steps"] = steps
         return cls(**chosen)
@@ -185,9 +146,7 @@ class WPlusInferer(Inferer):
         *args: Any,
         return_details: bool = False,
         starts: Tensor | None = None,
-        anchor: Tensor | None = None,
-        anchor_weight: float = 0.0,
-        find_curves: bool = True,
+        try_encoder: bool = False,
         **kwargs: Any,
     ) -> Tensor | WPlusResult:
         """Segment a batch of images.
@@ -199,9 +158,7 @@ class WPlusInferer(Inferer):
             return_details: whether to return a :class:`WPlusResult`.
             starts: K codes for each image, ``(B, K, N, D)``; it starts at that with the lowest reconstruction loss in
                 place of the encoder's.
-            anchor: a code for each image, ``(B, N, D)``, that it is drawn to.
-            anchor_weight: weight of the mean squared difference to the anchor.
-            find_curves: False leaves out the intensity curves.
+            try_encoder: whether the encoder's code is one more of these starts.
             kwargs: none are taken.
 
         Returns:
@@ -209,177 +166,104 @@ class WPlusInferer(Inferer):
             ``MetaTensor`` carry its metadata and transforms, like the output of a network.
 
         Raises:
-            ValueError: for a network of another type and for images that it cannot take.
+            ValueError: for a network of another type and for images or starts that it cannot take.
             RuntimeError: for ``steps`` above 0 inside ``torch.inference_mode()``.
         """
         if args or kwargs:
             raise ValueError(f"WPlusInferer takes inputs and network only, not {[*args, *kwargs]}")
         network = unwrap(network)
         check_images(inputs, network)
+        if starts is not None:
+            check_starts(starts, inputs, network)
         if self.steps > 0 and torch.is_inference_mode_enabled():
             raise RuntimeError(
                 "WPlusInferer refines by gradients, which torch.inference_mode() forbids: call it inside "
                 "torch.no_grad() instead, or with steps=0"
             )
         images = inputs.as_subclass(Tensor).detach().float()
-        chunks = images.split(self.chunk_size or len(images))
-        if self.steps == 0 and not return_details:
-            with torch.no_grad(), self.autocast(images):
-                return with_metadata(torch.cat([network(chunk).float() for chunk in chunks]), inputs)
+        size = self.chunk_size or len(images)
+        if self.steps == 0 and starts is None and not return_details:
+            with torch.no_grad(), bf16_autocast(images.device, self.amp):
+                return with_metadata(torch.cat([network(chunk).float() for chunk in images.split(size)]), inputs)
+        parts = []
         # backward passes must not run under an autocast around the call
-        sizes = [len(chunk) for chunk in chunks]
-        given = [[None] * len(chunks) if codes is None else codes.split(sizes) for codes in (starts, anchor)]
         with torch.autocast(images.device.type, enabled=False):
-            refined = [
-                self.refine(chunk, network, *codes, anchor_weight=anchor_weight, find_curves=find_curves)
-                for chunk, *codes in zip(chunks, *given)
-            ]
-        result = join(refined)
+            for first in range(0, len(images), size):
+                part = slice(first, first + size)
+                codes = None if starts is None else starts[part]
+                parts.append(self.refine(images[part], network, codes, try_encoder))
+        result = join(parts)
         logits = with_metadata(result.logits, inputs)
         if not return_details:
             return logits
         return result._replace(logits=logits, reconstruction=with_metadata(result.reconstruction, inputs))
 
-    def refine(
-        self,
-        image: Tensor,
-        network: SemanticGAN,
-        starts: Tensor | None = None,
-        anchor: Tensor | None = None,
-        *,
-        anchor_weight: float = 0.0,
-        find_curves: bool = True,
-    ) -> WPlusResult:
-        """Refine the codes of images ``(B, C, S, S)`` together, if asked for with curves of either direction."""
-        directions = (1, -1) if find_curves and self.curve_knots and self.steps else (0,)
-        found = [self.descend(image, network, starts, anchor, anchor_weight, direction) for direction in directions]
-        return functools.reduce(better, found)
-
     @torch.enable_grad()
-    def descend(
-        self,
-        image: Tensor,
-        network: SemanticGAN,
-        starts: Tensor | None,
-        anchor: Tensor | None,
-        anchor_weight: float,
-        direction: int,
+    def refine(
+        self, image: Tensor, network: SemanticGAN, starts: Tensor | None = None, try_encoder: bool = False
     ) -> WPlusResult:
-        """Lower the objective of images ``(B, C, S, S)``, with curves of a direction, or with none for 0."""
-        flat = image.new_zeros(len(image), self.curve_knots)
-        curve = IntensityCurve.from_parameters(flat, direction) if direction else None
-        with torch.no_grad(), self.autocast(image):
+        """Refine the codes of images ``(B, C, S, S)`` together; the arguments are those of a call."""
+        with torch.no_grad(), bf16_autocast(image.device, self.amp):
             features = self.loss.features(image, network)
-            start = [self.first_codes(image, network, features, starts, curve)]
-        if curve is not None:
-            start.append(flat)
-        noise = [noise.expand(len(image), -1, -1, -1) for noise in fixed_noise(network)] if self.optimise_noise else []
-        rates = [{"lr": self.learning_rate, "eps": EPSILON}] * len(start)
-        rates += [{"lr": self.noise_learning_rate, "eps": NOISE_EPSILON}] * len(noise)
-        start += noise
-        # codes move in coordinates in which images react alike to all steps
-        first, start[0] = start[0], torch.zeros_like(start[0])
-        # a leaf per image: Adam passes over leaves without gradient, so an image that left costs nothing
-        leaves = [[row.clone().requires_grad_() for row in batch] for batch in start]
-        groups = [{"params": batch, **rate} for batch, rate in zip(leaves, rates)]
+            first = self.first_codes(image, network, features, starts, try_encoder)
+        groups = self.moves(first, network)
+        moved = [tensor for group in groups for tensor in group["params"]]
         optimizer = torch.optim.Adam(groups, betas=self.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
-        active = torch.arange(len(image), device=image.device)
-        lowest: list[Tensor] = []
-
+        best: WPlusResult | None = None
         for step in range(self.steps + 1):
             last = step == self.steps
-            with torch.set_grad_enabled(not last), self.autocast(image):
-                moved = [torch.stack([batch[index] for index in active.tolist()]) for batch in leaves]
-                # the last pass has no gradient: not worth a compilation of its own
-                compute = self.objective if last else self.compiled_objective
-                objective, losses, logits, wplus, reconstruction, curve = compute(
-                    moved,
-                    first[active],
-                    network,
-                    image,
-                    features,
-                    direction,
-                    anchor,
-                    anchor_weight,
-                    self.regulariser_weight > 0 and step % self.regulariser_interval == 0,
-                )
-
-            found = [value.detach().float() for value in (logits, wplus, reconstruction, losses)]
-            values = image.new_tensor([[-1.0, 1.0]]).expand(len(image), -1) if curve is None else curve.values.detach()
-            found += [torch.full_like(active, step), values]
-            if step == 0:
-                best = WPlusResult._make(value.clone() for value in found)
-            lower = found[3] < best.losses[active]
-            for kept, value in zip(best, found):
-                kept[active[lower]] = value[lower]
-            best.steps[active] = step
-
-            lowest.append(best.losses.clone())
-            if step >= self.patience and self.tolerance > 0:
-                before = lowest[step - self.patience][active]
-                stays = before - best.losses[active] > self.tolerance * before
-                active, objective, image = active[stays], objective[stays], image[stays]
-                features = [level[stays] for level in features]
-                anchor = None if anchor is None else anchor[stays]
-            if last or len(active) == 0:
-                break
-
-            moving = [batch[index] for batch in leaves for index in active.tolist()]
-            optimizer.zero_grad()
-            for row, gradient in zip(moving, torch.autograd.grad(objective.sum(), moving)):
-                row.grad = gradient
-            optimizer.step()
-            schedule.step()
+            # the last pass has no gradient: not worth a compilation of its own
+            compute = self.objective if last else self.compiled_objective
+            with torch.set_grad_enabled(not last), bf16_autocast(image.device, self.amp):
+                objective, found = compute(moved, first, network, image, features)
+            found = WPlusResult(*(value.detach().float() for value in found))
+            best = found if best is None else better(best, found)
+            if not last:
+                for tensor, gradient in zip(moved, torch.autograd.grad(objective.sum(), moved)):
+                    tensor.grad = gradient
+                optimizer.step()
+                schedule.step()
+        assert best is not None
         return best
 
+    def moves(self, first: Tensor, network: SemanticGAN) -> list[dict[str, Any]]:
+        """What Adam moves, as its parameter groups: how far codes are from the first, in preconditioned coordinates.
+
+        Args:
+            first: the codes that images start at, ``(B, N, D)``.
+            network: the network.
+
+        Returns:
+            Groups of tensors; after those of the codes, noise maps ``(B, 1, H, W)`` may follow, a map a style block.
+        """
+        return [{"params": [torch.zeros_like(first, requires_grad=True)], "lr": self.learning_rate, "eps": EPSILON}]
+
     def objective(
-        self,
-        moved: list[Tensor],
-        first: Tensor,
-        network: SemanticGAN,
-        image: Tensor,
-        features: list[Tensor],
-        direction: int,
-        anchor: Tensor | None,
-        anchor_weight: float,
-        regularised: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, IntensityCurve | None]:
-        """What is minimised, ``(B,)``, and what it is made of: losses, logits, codes, reconstruction and curve."""
+        self, moved: list[Tensor], first: Tensor, network: SemanticGAN, image: Tensor, features: list[Tensor]
+    ) -> tuple[Tensor, WPlusResult]:
+        """What is minimised, ``(B,)``, and what is found on the way."""
         steps, *noise = moved
         wplus = first + (network.preconditioner.precondition(steps) if self.precondition else steps)
-        curve = IntensityCurve.from_parameters(noise.pop(0), direction) if direction else None
         drawn, logits = network.decode(wplus, noise or None)
-        reconstruction = drawn if curve is None else curve(drawn, image)
+        regularised = self.regulariser_weight > 0
         # one pass of the encoder for the distance and the regulariser
-        shared = regularised and curve is None and self.loss.distance.kind == "encoder"
+        shared = regularised and self.loss.distance.kind == "encoder"
         maps = network.encoder.features(drawn) if shared else None
-        losses = self.loss(reconstruction, image, network, features, maps)
-        objective = losses
+        losses = objective = self.loss(drawn, image, network, features, maps)
         if regularised:
-            weight = self.regulariser_weight * self.regulariser_interval
-            objective = losses + weight * self.regulariser(wplus, drawn, network, maps)
-        if anchor is not None:
-            objective = objective + anchor_weight * (wplus - anchor).square().mean((1, 2))
-        if curve is not None:
-            objective = objective + self.curve_weight * curve.distance()
-        return objective, losses, logits, wplus, reconstruction, curve
+            objective = losses + self.regulariser_weight * self.regulariser(wplus, drawn, network, maps)
+        return objective, WPlusResult(logits, wplus, drawn, losses)
 
     def first_codes(
-        self,
-        image: Tensor,
-        network: SemanticGAN,
-        features: list[Tensor],
-        starts: Tensor | None,
-        curve: IntensityCurve | None,
+        self, image: Tensor, network: SemanticGAN, features: list[Tensor], starts: Tensor | None, try_encoder: bool
     ) -> Tensor:
         """Choose where images start: at the encoder's codes, or at those of ``starts`` that redraw them best."""
         if starts is None:
-            return network.encode(image if curve is None else curve.inverse(image)).float()
-        losses = []
-        for codes in starts.unbind(1):
-            drawn = network.decode(codes)[0]
-            losses.append(self.loss(drawn if curve is None else curve(drawn, image), image, network, features))
+            return network.encode(image).float()
+        if try_encoder:
+            starts = torch.cat([starts, network.encode(image).to(starts)[:, None]], dim=1)
+        losses = [self.loss(network.decode(codes)[0], image, network, features) for codes in starts.unbind(1)]
         return starts[torch.arange(len(image), device=starts.device), torch.stack(losses).argmin(0)].float()
 
     def learning_rate_factor(self, step: int) -> float:
@@ -387,11 +271,6 @@ class WPlusInferer(Inferer):
         rise = (step + 1) / max(1.0, self.warmup * self.steps)
         fall = (self.steps - step) / max(1.0, self.rampdown * self.steps)
         return min(1.0, rise) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, fall)))
-
-    def autocast(self, image: Tensor) -> torch.autocast:
-        """Autocast as the settings ask, whatever surrounds the call."""
-        enabled = has_bf16(image.device) if self.amp == "auto" else bool(self.amp)
-        return torch.autocast(image.device.type, torch.bfloat16, enabled=enabled)
 
 
 def join(parts: Sequence[WPlusResult]) -> WPlusResult:
@@ -435,9 +314,13 @@ def check_images(inputs: Tensor, network: SemanticGAN) -> None:
         )
 
 
-def fixed_noise(network: SemanticGAN) -> list[Tensor]:
-    """The generator's fixed noise maps in the order that ``decode`` takes."""
-    return [block.fixed_noise for block in network.generator.modules() if isinstance(block, StyleBlock)]
+def check_starts(starts: Tensor, inputs: Tensor, network: SemanticGAN) -> None:
+    """Refuse starts that are no codes of the images."""
+    codes = [network.generator.num_codes, network.generator.latent_dim]
+    if starts.dim() != 4 or starts.shape[1] == 0 or [len(starts), *starts.shape[2:]] != [len(inputs), *codes]:
+        raise ValueError(
+            f"starts have shape {list(starts.shape)}, ({len(inputs)}, starts an image, {codes[0]}, {codes[1]}) expected"
+        )
 
 
 def with_metadata(values: Tensor, inputs: Tensor) -> Tensor:

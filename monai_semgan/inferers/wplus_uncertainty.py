@@ -9,6 +9,7 @@ import copy
 from typing import Any, NamedTuple
 
 import torch
+from monai.inferers import Inferer
 from torch import Tensor
 
 from monai_semgan.inferers.wplus_inferer import WPlusInferer, check_images
@@ -37,22 +38,28 @@ class WPlusUncertainty:
     different label maps.
 
     Args:
-        inferer: settings of the refinement; its number of steps is not used, nor are intensity curves.
+        inferer: settings of the refinement, a :class:`monai_semgan.inferers.WPlusInferer` or one that another wraps.
+            Its number of steps is not used, nor what wraps it: each sample is refined as one view.
         samples: number of refined samples, the first of them from the encoder's code.
         steps: steps of each.
         jitter: t, share of the codes' standard deviations.
 
     Raises:
-        ValueError: for settings out of range.
+        ValueError: for settings out of range, or an inferer that does not refine.
     """
 
     def __init__(
-        self, inferer: WPlusInferer | None = None, *, samples: int = 2, steps: int = 10, jitter: float = 0.25
+        self, inferer: Inferer | None = None, *, samples: int = 2, steps: int = 10, jitter: float = 0.25
     ) -> None:
         if samples < 1 or steps < 1 or jitter < 0:
             raise ValueError(f"samples {samples} and steps {steps} must be at least 1, jitter {jitter} at least 0")
+        inner: Any = inferer or WPlusInferer()
+        while not isinstance(inner, WPlusInferer):
+            if not hasattr(inner, "inferer"):
+                raise ValueError(f"inferer is a {type(inner).__name__}, samples are refined by a WPlusInferer")
+            inner = inner.inferer
         # a copy with other steps: the settings' checks have passed
-        self.inferer: Any = copy.copy(inferer or WPlusInferer())
+        self.inferer: Any = copy.copy(inner)
         self.inferer.steps = steps
         self.samples = samples
         self.jitter = jitter
@@ -84,7 +91,7 @@ class WPlusUncertainty:
             if sample > 0:
                 noise = network.prior.sample(len(images), generator=generator) - network.prior.mean
                 starts = starts + self.jitter * noise[:, None]
-            found = self.inferer(images, network, return_details=True, starts=starts, find_curves=False)
+            found = self.inferer(images, network, return_details=True, starts=starts)
             errors.append((found.reconstruction - images).square().mean((1, 2, 3)).sqrt())
             label_maps.append(probabilities(found.logits))
         # the best of the samples is what the model can redraw
@@ -97,13 +104,9 @@ def probabilities(logits: Tensor) -> Tensor:
 
 
 def spread(label_maps: Tensor) -> Tensor:
-    r"""1 - mean Dice of each two label maps, with :math:`2 \sum \min(p, q) / \sum (p + q)` of probabilities.
+    r"""1 - mean Dice of each two label maps, with :math:`2 \sum \min(p, q) / \sum (p + q)` of probabilities, ``(B,)``.
 
-    Args:
-        label_maps: probabilities of the samples, ``(K, B, L, H, W)``, K at least 2.
-
-    Returns:
-        One value an image, ``(B,)``; 0 where all maps are equal.
+    The probabilities of K samples, at least 2, are ``(K, B, L, H, W)``.
     """
     maps = label_maps.flatten(2)
     first, second = torch.triu_indices(len(maps), len(maps), offset=1)

@@ -1,4 +1,4 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""MONAI Label's app for this project's bundles: ``python -m monai_semgan.label_app --studies DIR``."""
+"""MONAI Label's app for this project's bundles: ``semgan label STUDIES``."""

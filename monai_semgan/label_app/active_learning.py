@@ -16,13 +16,10 @@ import torch
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
-from monailabel.utils.others.generic import name_to_device
 
-from monai_semgan.inferers import SliceWiseInferer, Uncertainty, WPlusUncertainty
+from monai_semgan.inferers import Uncertainty, WPlusUncertainty
 from monai_semgan.inferers.wplus_uncertainty import mean_rank
-from monai_semgan.label_app.bad_request import BadRequest
-from monai_semgan.label_app.bundle_folder import versions
-from monai_semgan.label_app.infer_task import SemanticGANInferTask
+from monai_semgan.label_app.infer_task import BadRequest, SemanticGANInferTask
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +48,8 @@ class UnderstandingScore(ScoringMethod):
     @property
     def version(self) -> list[Any]:
         """What tells the newest weights from others."""
-        name = versions(self.task.folder)[0]
-        return [name, (self.task.folder / "models" / name).stat().st_mtime_ns]
+        newest = self.task.get_path()
+        return [Path(newest).name, Path(newest).stat().st_mtime_ns] if newest else []
 
     def scores(self) -> dict[str, Any]:
         """Scores that the newest weights gave, by image; those of images that cannot be scored are null."""
@@ -74,34 +71,30 @@ class UnderstandingScore(ScoringMethod):
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, int]:
         """Score the studies that the newest weights have not scored yet, the result after each."""
         start = time.time()
-        device = str(torch.device(name_to_device(request.get("device"))))
+        predictor = self.task.predictor({"device": request.get("device")})
         scores = self.scores()
         images = [image for image in sorted(datastore.get_unlabeled_images()) if image not in scores]
         images = images[: int(request.get("max_samples") or len(images))]
         for image in images:
             try:
-                scores[image] = self.score(datastore.get_image_uri(image), device)
+                scores[image] = self.score(datastore.get_image_uri(image), predictor)
             except (BadRequest, ValueError) as error:
                 logger.warning("%s is not scored: %s", image, error)
                 scores[image] = None
             self.write(scores)
         return {"total": len(scores), "executed": len(images), "seconds": round(time.time() - start)}
 
-    def score(self, file: str, device: str) -> dict[str, float]:
+    def score(self, file: str, predictor: Any) -> dict[str, float]:
         """Score a study; a volume by the mean over some of its slices."""
-        image = self.task.read(file).as_subclass(torch.Tensor)
+        image = self.task.read(predictor, {"image": file})["image"].as_subclass(torch.Tensor)
         if image.dim() == 4:
             places = torch.linspace(0, image.shape[-1] - 1, min(SLICES, image.shape[-1])).round().long()
             image = image[..., places].movedim(-1, 0)
         else:
             image = image[None]
-        inferer = self.task.inferer(self.task.chosen({"device": device}))
-        inferer = inferer.inferer if isinstance(inferer, SliceWiseInferer) else inferer
-        uncertainty = WPlusUncertainty(inferer)
         # the same for an image whenever it is scored
-        found = uncertainty(
-            image.to(device), self.task.newest_network(device), generator=torch.Generator().manual_seed(0)
-        )
+        seeded = torch.Generator().manual_seed(0)
+        found = WPlusUncertainty(predictor.inferer)(image.to(predictor.device), predictor.network, generator=seeded)
         return {name: round(values.mean().item(), 5) for name, values in found._asdict().items()}
 
 
@@ -116,7 +109,7 @@ class LeastUnderstood(Strategy):
     """
 
     def __init__(self, scoring: UnderstandingScore) -> None:
-        super().__init__(f"the study that {scoring.task.folder.name} understands least")
+        super().__init__(f"the study that {scoring.task.bundle.name} understands least")
         self.scoring = scoring
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:

@@ -5,113 +5,149 @@
 
 from __future__ import annotations
 
-import copy
-import os
 import tempfile
 import threading
+import time
 import uuid
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import SaveImaged
-from monailabel.tasks.infer.bundle import BundleInferTask
-from monailabel.utils.others.generic import name_to_device
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.transform.writer import Writer
+from monailabel.utils.others.generic import device_list, name_to_device
 
-from monai_semgan.data.failure import failure_reason
-from monai_semgan.data.formats import PICTURE
-from monai_semgan.inferers.presets import PRESETS
-from monai_semgan.label_app.bad_request import BadRequest
-from monai_semgan.label_app.bundle_folder import versions
-from monai_semgan.networks.load_weights import load_weights
-from monai_semgan.transforms.save_label_map import write_label_map
-from monai_semgan.transforms.save_mask import write_mask
+from monai_semgan import formats
+from monai_semgan.bundle import Bundle
+from monai_semgan.data import failure_reason
+from monai_semgan.inferers import PRESETS
+from monai_semgan.predictor import Predictor, read_device
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+OPTIONS = "displayable_configs"
+# written by MONAI Label when a client asks for them
+OTHER_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
-class SemanticGANInferTask(BundleInferTask):
-    """A ``BundleInferTask`` whose answers lie on their image, and whose refusals say what is wrong.
+class BadRequest(MONAILabelException):
+    """A request that cannot be answered, through no fault of the server.
+
+    Args:
+        words: what is wrong and the mend.
+        status: status code of the answer, from 400 to 499.
+    """
+
+    def __init__(self, words: str, status: int = 400) -> None:
+        super().__init__(MONAILabelError.INVALID_INPUT, words)
+        Exception.__setattr__(self, "status", status)
+
+    def __str__(self) -> str:
+        return str(self.msg)
+
+
+class SemanticGANInferTask(InferTask):
+    """An ``InferTask`` that answers by a bundle's :class:`monai_semgan.predictor.Predictor`.
 
     Pictures are answered by PNG (0 and 1) of their own width and height, all else by NIfTI with the image's geometry,
     unless the client asks for another format. What the bundle has as ``displayable_configs`` are the client's options;
-    a "preset" among them is a choice. The newest weights are used unless the
-    client names a version as ``model_filename``. One image is segmented at a time.
+    a "preset" among them is a choice. The newest weights are used unless the client names a version as
+    ``model_filename``. One image is segmented at a time.
 
     Args:
-        path: the bundle's folder, with weights.
-        conf: the app's settings.
+        bundle: the bundle, with weights.
     """
 
-    labels: dict[str, int]
-    displayable_configs: dict[str, Any]
-    _networks: dict[Any, Any]
-
-    def __init__(self, path: Path, conf: dict[str, str]) -> None:
-        self.folder = path
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
         self.lock = threading.RLock()
-        super().__init__(str(path), conf, post_filter=[SaveImaged], add_post_restore=False)
-        self._config.pop("_desc_", None)
-        self.displayable_configs = {k: v for k, v in self.displayable_configs.items() if k != "_desc_"}
-        if "preset" in self.displayable_configs:
+        self.options = dict(bundle.parser().get_parsed_content(OPTIONS))
+        self.options.pop("_desc_", None)
+        if "preset" in self.options:
             # clients show a list as a choice, its first value the default
-            default = self.displayable_configs["preset"]
-            others = [name for name in PRESETS if name != default]
-            self.displayable_configs["preset"] = self._config["preset"] = [default, *others]
-        # MONAI Label takes channels of an output for values of a mask; that of a binary one has the value 1
-        if len(self.labels) == 1:
-            self.labels = dict.fromkeys(self.labels, 1)
-        # the metadata's are those of the network, which sees slices
-        self.dimension = 3 if self.reads_volumes else 2
+            default = self.options["preset"]
+            self.options["preset"] = [default, *(name for name in PRESETS if name != default)]
+        labels = {name: value for value, name in enumerate(bundle.classes, 1)}
+        super().__init__(InferType.SEGMENTATION, labels, bundle.spatial_dims, bundle.metadata["description"])
+        # the predictor of the last request, and what it was made of
+        self.kept: tuple[str, Predictor] | None = None
 
-    @property
-    def reads_volumes(self) -> bool:
-        """Whether the bundle takes volumes rather than 2-D images."""
-        return self.bundle_config["reader"]["_target_"].endswith("VolumeReader")
+    def is_valid(self) -> bool:
+        """Whether there are weights."""
+        return bool(self.bundle.weights())
 
-    def _load_bundle_config(self, path: str, config: str) -> ConfigParser:
-        here = Path.cwd()
-        # what a config takes from others is named from the bundle's folder
-        os.chdir(path)
-        try:
-            parser = super()._load_bundle_config(path, config)
-            parser.parse()
-        finally:
-            os.chdir(here)
-        return parser
+    def info(self) -> dict[str, Any]:
+        """What clients are told of the model."""
+        return {**super().info(), "version": self.bundle.metadata["version"]}
 
     def config(self) -> dict[str, Any]:
         """The options of the client, with the weights that there are now."""
-        self._config["model_filename"] = versions(self.folder)
-        return self._config
+        return {"device": device_list(), "model_filename": self.bundle.weights(), **self.options}
 
-    def get_path(self, validate: bool = True) -> str:
+    def get_path(self, validate: bool = True) -> str | None:
         """The newest weights."""
-        return str(self.folder / "models" / versions(self.folder)[0])
+        return next((str(self.bundle.root / "models" / name) for name in self.bundle.weights()), None)
 
-    def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> tuple[Any, dict]:
-        """Segment an image; see ``BasicInferTask``."""
-        # the bundle's config is changed by each request
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Segment an image.
+
+        Args:
+            request: "image", a path, and the client's options.
+
+        Returns:
+            The file of the mask, and what is told with it.
+
+        Raises:
+            BadRequest: for options that there are not, and for a file that the bundle does not take.
+            MONAILabelException: when the server failed.
+        """
+        begin = time.perf_counter()
         with self.lock:
-            return super().__call__(request | self.chosen(request), callbacks)
+            predictor = self.predictor(request)
+            item = self.read(predictor, request)
+            (prediction,) = predictor.predict([item])
+            if predictor.device.type == "cuda":
+                # for trainings, which are processes of their own
+                torch.cuda.empty_cache()
+        if prediction.failure is not None:
+            raise MONAILabelException(MONAILabelError.INFERENCE_ERROR, f"{self.bundle.name}: {prediction.failure}")
+        file = self.write(prediction.mask, request)
+        seconds = {"infer": round(prediction.seconds, 2), "total": round(time.perf_counter() - begin, 2)}
+        # OHIF reads "centroids", also where there are none
+        return file, {"label_names": self.labels, "latencies": seconds, "centroids": {}}
+
+    def predictor(self, request: dict[str, Any]) -> Predictor:
+        """Make what segments as a client chose; the last one is kept.
+
+        Raises:
+            BadRequest: for a value that an option cannot have.
+            MONAILabelException: when the weights cannot be loaded.
+        """
+        chosen = self.chosen(request)
+        file = self.bundle.root / "models" / chosen["model_filename"]
+        key = repr([chosen, file.stat().st_mtime_ns])
+        with self.lock:
+            if self.kept is None or self.kept[0] != key:
+                # not two in memory
+                self.kept = None
+                settings = {f"{OPTIONS}::{name}": chosen[name] for name in self.options}
+                try:
+                    made = self.bundle.predictor(device=chosen["device"], ckpt_path=file, **settings)
+                except (ValueError, OSError) as error:
+                    raise MONAILabelException(MONAILabelError.INFERENCE_ERROR, str(error)) from error
+                self.kept = key, made
+            return self.kept[1]
 
     def chosen(self, request: dict[str, Any]) -> dict[str, Any]:
         """Check what a client chose, and complete it by the defaults.
 
-        Args:
-            request: the client's request.
-
-        Returns:
-            Values of the options.
-
         Raises:
             BadRequest: for a value that an option cannot have.
         """
+        if lacking := self.bundle.lacking():
+            raise BadRequest(lacking, 404)
         chosen = {}
-        for name, default in {**self.displayable_configs, "model_filename": versions(self.folder)}.items():
+        for name, default in {**self.options, "model_filename": self.bundle.weights()}.items():
             value = request.get(name, default)
             if isinstance(default, list):
                 value = value[0] if isinstance(value, list) and value else value
@@ -122,62 +158,44 @@ class SemanticGANInferTask(BundleInferTask):
                 value = number(name, value, type(default))
             chosen[name] = value
         try:
-            chosen["device"] = str(torch.device(name_to_device(request.get("device"))))
-        except (RuntimeError, TypeError) as error:
+            chosen["device"] = str(read_device(name_to_device(request.get("device"))))
+        except (ValueError, TypeError, AttributeError) as error:
             raise BadRequest(f"device is {request.get('device')!r}: {error}") from error
         return chosen
 
-    def read(self, file: str) -> torch.Tensor:
-        """Read an image and bring it to what the network takes, ``(C, S, S)`` or ``(C, S, S, slices)``."""
-        with self.lock:
-            data = self.chosen({}) | {"image": file}
-            return self.run_pre_transforms(data, self.pre_transforms(data))["image"]
+    def read(self, predictor: Predictor, request: dict[str, Any]) -> dict[str, Any]:
+        """Read a client's "image", of volumes by its "modality", and bring it to what the network takes.
 
-    def run_pre_transforms(self, data: dict[str, Any], transforms: Sequence[Callable[..., Any]]) -> Any:
-        """Read and prepare an image.
+        The item's "image" is ``(C, S, S)`` or ``(C, S, S, slices)``.
 
         Raises:
             BadRequest: for a file that the bundle does not take.
         """
         try:
-            return super().run_pre_transforms(data, transforms)
+            return predictor.prepare({key: request[key] for key in ("image", "modality") if key in request})
         except (ValueError, OSError, RuntimeError) as error:
-            raise BadRequest(f"{self.folder.name}: {failure_reason(error)}", 422) from error
+            raise BadRequest(f"{self.bundle.name}: {failure_reason(error)}", 422) from error
 
-    def newest_network(self, device: str) -> Any:
-        """The network with its newest weights."""
-        return self._get_network(device, {"model_filename": versions(self.folder)[0]})
+    def write(self, mask: Any, request: dict[str, Any]) -> str:
+        """Write a mask on its image's own grid to a file that the server deletes when it was sent.
 
-    def _get_network(self, device: str, data: dict[str, Any]) -> Any:
-        file = self.folder / "models" / data["model_filename"]
-        # MONAI Label's own cache does not tell versions apart
-        key = (device, file.name, file.stat().st_mtime_ns)
-        if key not in self._networks:
-            network = load_weights(copy.deepcopy(self.network), file)
-            self._networks = {key: network.to(device).eval()}
-        return self._networks[key]
-
-    def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
-        """Write the mask; see ``BasicInferTask``."""
-        mask: MetaTensor = data["pred"]
-        picture = mask.meta["file_format"] == PICTURE
+        Raises:
+            BadRequest: for a format, "result_extension", in which masks are not written.
+        """
+        picture = mask.meta["file_format"] == "picture"
         own = ".png" if picture else ".nii.gz"
-        wanted = extension or data.get("result_extension") or own
-        if wanted != own:
-            if wanted not in VOLUME_SUFFIXES:
-                raise BadRequest(f"masks are not written as {wanted}: ask for {own} or {', '.join(VOLUME_SUFFIXES)}")
-            if not picture:
-                shape = [int(length) for length in mask.meta["file_shape"]]
-                # viewers place a 2-D image by the affine of a volume of one slice
-                shape += [1] * (3 - len(shape))
-                affine = torch.as_tensor(mask.meta["file_affine"])
-                data["pred"] = MetaTensor(mask.as_tensor().reshape(shape), affine=affine)
-            return super().writer(data, wanted, dtype)
-        channel_first: Any = mask[None]
-        stem = Path(tempfile.gettempdir(), f"mask_{uuid.uuid4().hex}")
-        if self.reads_volumes:
-            return str(write_label_map(channel_first, stem)), {}
-        return str(write_mask(channel_first, stem, foreground=1)), {}
+        wanted = request.get("result_extension") or own
+        if wanted == own:
+            stem = Path(tempfile.gettempdir(), f"mask_{uuid.uuid4().hex}")
+            return str(formats.write(mask[None], stem, foreground=1))
+        if wanted not in OTHER_SUFFIXES:
+            raise BadRequest(f"masks are not written as {wanted}: ask for {own} or {', '.join(OTHER_SUFFIXES)}")
+        if not picture:
+            shape = [int(length) for length in mask.meta["file_shape"]]
+            # viewers place a 2-D image by the affine of a volume of one slice
+            shape += [1] * (3 - len(shape))
+            mask = MetaTensor(mask.as_tensor().reshape(shape), affine=torch.as_tensor(mask.meta["file_affine"]))
+        return str(Writer()({**request, "pred": mask, "result_extension": wanted})[0])
 
 
 def number(name: str, value: Any, kind: type) -> Any:

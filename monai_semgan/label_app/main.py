@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -20,9 +21,8 @@ from monailabel.utils.async_tasks.utils import tasks
 
 import monai_semgan
 from monai_semgan.label_app.active_learning import LeastUnderstood, UnderstandingScore
-from monai_semgan.label_app.bad_request import BadRequest
-from monai_semgan.label_app.bundle_folder import find_bundles, no_weights, versions
-from monai_semgan.label_app.infer_task import SemanticGANInferTask
+from monai_semgan.label_app.infer_task import BadRequest, SemanticGANInferTask
+from monai_semgan.label_app.start import open_bundles
 from monai_semgan.label_app.study_folder import StudyFolder
 from monai_semgan.label_app.train_task import SemanticGANTrainTask
 
@@ -35,13 +35,13 @@ class SemanticGANApp(MONAILabelApp):
     Args:
         app_dir: the app's folder.
         studies: folder of the studies, or the address of a DICOMweb server.
-        conf: settings: ``models``, paths of bundles with commas between.
+        conf: settings: ``bundles``, their folders as a JSON list.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        bundles = find_bundles(conf.get("models", ""))
-        self.lacking = {name: no_weights(path) for name, path in bundles.items() if not versions(path)}
-        self.bundles = {name: path for name, path in bundles.items() if name not in self.lacking}
+        bundles = open_bundles(json.loads(conf.get("bundles", "[]")))
+        self.lacking = {name: words for name, bundle in bundles.items() if (words := bundle.lacking())}
+        self.bundles = {name: bundle for name, bundle in bundles.items() if name not in self.lacking}
         for words in self.lacking.values():
             logger.warning(words)
         super().__init__(
@@ -65,11 +65,11 @@ class SemanticGANApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, SemanticGANInferTask]:
         """Make the models."""
-        return {name: SemanticGANInferTask(path, self.conf) for name, path in self.bundles.items()}
+        return {name: SemanticGANInferTask(bundle) for name, bundle in self.bundles.items()}
 
     def init_trainers(self) -> dict[str, SemanticGANTrainTask]:
         """Make their fine-tunings."""
-        return {name: SemanticGANTrainTask(path, self.conf) for name, path in self.bundles.items()}
+        return {name: SemanticGANTrainTask(bundle) for name, bundle in self.bundles.items()}
 
     def init_scoring_methods(self) -> dict[str, UnderstandingScore]:
         """Make the scores of how badly each model understands the studies."""
@@ -87,15 +87,10 @@ class SemanticGANApp(MONAILabelApp):
         return {**super().info(), "lacking": self.lacking}
 
     def check(self, kind: str, name: str, method: str = "POST") -> None:
-        """Refuse names that a request to this app cannot have.
-
-        Args:
-            kind: "infer", "train", "activelearning" or "scoring".
-            name: the model, strategy or scoring method.
-            method: of the request.
+        """Refuse names that a request to "infer", "train", "activelearning" or "scoring" cannot have.
 
         Raises:
-            BadRequest: when there is none of that name, or nothing to train on.
+            BadRequest: when there is no model, strategy or method of that name, or nothing to train on.
         """
         known: dict[str, Any] = {
             "infer": self._infers,

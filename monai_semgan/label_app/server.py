@@ -27,7 +27,7 @@ from monailabel.interfaces.exception import (
 from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
 
-from monai_semgan.label_app.bad_request import BadRequest
+from monai_semgan.label_app.infer_task import BadRequest
 
 __all__ = ["app"]
 

@@ -12,14 +12,13 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from monai_semgan.data import PlanarImageReader, VolumeReader, failure_reason
-from monai_semgan.data.formats import SUFFIXES
-from monai_semgan.data.formats import VOLUME_SUFFIXES as VOLUMES
-from monai_semgan.label_app.bad_request import BadRequest
+from monai_semgan.data import failure_reason
+from monai_semgan.formats import FormatReader, suffixes
+from monai_semgan.label_app.infer_task import BadRequest
 from monai_semgan.transforms import BinaryMaskd, SameGridd, ToGreyd
 
 # the folder is searched by these, which are case-sensitive
-PATTERNS = [f"*{case}" for suffix in sorted({*SUFFIXES, *VOLUMES}) for case in (suffix, suffix.upper())]
+PATTERNS = [f"*{case}" for suffix in sorted({*suffixes(2), *suffixes(3)}) for case in (suffix, suffix.upper())]
 
 
 class StudyFolder(LocalDatastore):
@@ -68,9 +67,9 @@ def check_label(image: str, label: str) -> None:
 
 def reader_of(image: str) -> ImageReader:
     """The reader of an image or a volume."""
-    planar = PlanarImageReader()
+    planar = FormatReader(2, label=True)
     try:
         planar.get_data(planar.read(image))
     except ValueError:
-        return VolumeReader()
+        return FormatReader(3, label=True)
     return planar

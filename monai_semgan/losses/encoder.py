@@ -79,7 +79,7 @@ class EncoderLoss(nn.Module):
         """
         if (logits is None) != (label is None):
             raise ValueError("logits and label must be given together, for the labelled images of the batch")
-        with frozen(network):
+        with frozen(*([] if network is None else [network])):
             rebuilt = self.reconstruction(reconstruction, image, network).mean()
         segmentation = rebuilt.new_zeros(()) if logits is None or label is None else self.segment(logits, label)
         return EncoderLossTerms(segmentation + rebuilt, segmentation, rebuilt)
@@ -95,9 +95,9 @@ class EncoderLoss(nn.Module):
 
 
 @contextmanager
-def frozen(network: nn.Module | None) -> Iterator[None]:
-    """Keep what is computed inside from sending gradients to the network's weights."""
-    weights = [] if network is None else [weight for weight in network.parameters() if weight.requires_grad]
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Keep gradients out of the networks' weights; they still flow through to the input."""
+    weights = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
     for weight in weights:
         weight.requires_grad_(False)
     try:

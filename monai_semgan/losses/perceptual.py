@@ -130,12 +130,7 @@ class PerceptualDistance(nn.Module):
 # outside the module: hundreds of megabytes that several losses share and no checkpoint should hold
 @functools.lru_cache(maxsize=2)
 def load_lpips(net: str, path: str, device: str) -> Any:
-    """Build LPIPS with the package's linear heads and a backbone read from a file.
-
-    Args:
-        net: ``"vgg"``, ``"alex"`` or ``"squeeze"``.
-        path: weights of the torchvision model, by torchvision's names.
-        device: where the model goes.
+    """Build LPIPS with the package's linear heads and a backbone of torchvision's weights, read from a file.
 
     Raises:
         FileNotFoundError: when there is no such file.

@@ -17,41 +17,10 @@ from torch import Tensor
 IOU_THRESHOLD = 0.65
 
 
-def _dice(a: Tensor, b: Tensor, spacing: np.ndarray | None) -> float:
-    return compute_dice(a, b, ignore_empty=False).item()
+SCORES = ("dice", "iou", "thresholded_iou", "hausdorff95_pixel", "hausdorff95_mm")
 
 
-def _iou(a: Tensor, b: Tensor, spacing: np.ndarray | None) -> float:
-    return compute_iou(a, b, ignore_empty=False).item()
-
-
-def _thresholded_iou(a: Tensor, b: Tensor, spacing: np.ndarray | None) -> float:
-    iou = _iou(a, b, spacing)
-    return iou if iou >= IOU_THRESHOLD else 0.0
-
-
-def _hausdorff95_pixel(a: Tensor, b: Tensor, spacing: np.ndarray | None) -> float:
-    return _hausdorff95_mm(a, b, np.ones(a.ndim - 2))
-
-
-def _hausdorff95_mm(a: Tensor, b: Tensor, spacing: np.ndarray | None) -> float:
-    if spacing is None or not (a.any() and b.any()):
-        return float("nan")
-    units = [float(value) for value in spacing]
-    return compute_hausdorff_distance(a, b, include_background=True, percentile=95, spacing=units).item()
-
-
-# by name; each takes prediction and label, (1, 1, ...), and the spacing
-SCORES: dict[str, Callable[[Tensor, Tensor, np.ndarray | None], float]] = {
-    "dice": _dice,
-    "iou": _iou,
-    "thresholded_iou": _thresholded_iou,
-    "hausdorff95_pixel": _hausdorff95_pixel,
-    "hausdorff95_mm": _hausdorff95_mm,
-}
-
-
-def known_scores(names: Iterable[str], known: Iterable[str] = tuple(SCORES)) -> tuple[str, ...]:
+def known_scores(names: Iterable[str], known: Iterable[str] = SCORES) -> tuple[str, ...]:
     """Check names of scores.
 
     Args:
@@ -71,7 +40,7 @@ def known_scores(names: Iterable[str], known: Iterable[str] = tuple(SCORES)) -> 
 
 
 def segmentation_scores(
-    pred: Tensor, label: Tensor, spacing: np.ndarray | None = None, scores: Iterable[str] = tuple(SCORES)
+    pred: Tensor, label: Tensor, spacing: np.ndarray | None = None, scores: Iterable[str] = SCORES
 ) -> dict[str, float]:
     r"""Compute scores of a mask.
 
@@ -100,6 +69,24 @@ def segmentation_scores(
         raise ValueError(f"label of {tuple(label.shape)} does not fit the image of {tuple(pred.shape)} pixels")
     # in single precision 13 / 20 would be below 0.65
     a, b = (mask.double()[None, None] for mask in (pred, label))
+
+    def iou() -> float:
+        return compute_iou(a, b, ignore_empty=False).item()
+
+    def hausdorff95(units: np.ndarray | None) -> float:
+        if units is None or not (a.any() and b.any()):
+            return float("nan")
+        return compute_hausdorff_distance(
+            a, b, include_background=True, percentile=95, spacing=[float(value) for value in units]
+        ).item()
+
+    compute: dict[str, Callable[[], float]] = {
+        "dice": lambda: compute_dice(a, b, ignore_empty=False).item(),
+        "iou": iou,
+        "thresholded_iou": lambda: iou() if iou() >= IOU_THRESHOLD else 0.0,
+        "hausdorff95_pixel": lambda: hausdorff95(np.ones(pred.ndim)),
+        "hausdorff95_mm": lambda: hausdorff95(spacing),
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {name: SCORES[name](a, b, spacing) for name in known_scores(scores)}
+        return {name: compute[name]() for name in known_scores(scores)}

@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monai_semgan.utils import piecewise_linear
-
 
 class DifferentiableAugmentation(nn.Module):
     """Random affine map and changes of colour, exposure and sharpness per image; the label map moves with its image.
@@ -198,3 +196,15 @@ class DifferentiableAugmentation(nn.Module):
         groups = batch * channels
         across = F.conv2d(padded, kernel[:, None, None, :], groups=groups)
         return F.conv2d(across, kernel[:, None, :, None], groups=groups).view_as(image)
+
+
+def piecewise_linear(values: Tensor, image: Tensor) -> Tensor:
+    """Put each image through a curve of its own, linear between K evenly spaced knots from -1 to 1, straight beyond.
+
+    The curves are given by their values at the knots, ``(B, K)``; images of the result are fp32.
+    """
+    number = values.shape[1] - 1
+    place = (image.float().flatten(1) + 1) * (number / 2)
+    index = place.detach().floor().clamp(0, number - 1).long()
+    left, right = values.gather(1, index), values.gather(1, index + 1)
+    return (left + (place - index) * (right - left)).view_as(image)

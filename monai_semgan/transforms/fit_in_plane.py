@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
-from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
+from monai.transforms import InvertibleTransform
+from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor
 
-from monai_semgan.transforms.by_modality import by_modality
+from monai_semgan.transforms.dictionary import InvertibleDictionary
 
 MODES = ("bilinear", "nearest")
 
@@ -50,18 +49,18 @@ class FitInPlane(InvertibleTransform):
             raise ValueError(f"size is {size}, it has to be 1 or more")
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}, known are {MODES}")
-        check_fill(fill)
+        if not 0 < fill <= 1:
+            raise ValueError(f"fill is {fill}, it must be above 0 and at most 1")
         self.size = size
         self.fill = fill
         self.mode = mode
         self.value = value
         self.enlarge = enlarge
 
-    def __call__(self, img: torch.Tensor, fill: float | None = None) -> torch.Tensor:
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
         """
         Args:
             img: volume ``(C, row, column, slice)``; without an affine its pixels are taken as square.
-            fill: in place of the setting.
 
         Returns:
             The volume ``(C, size, size, slice)`` in floating point. Its affine follows.
@@ -69,13 +68,12 @@ class FitInPlane(InvertibleTransform):
         Raises:
             ValueError: when the image is no volume.
         """
-        fill = self.fill if fill is None else fill
         if img.ndim != 4:
             raise ValueError(f"image of shape {tuple(img.shape)} is no volume: (channel, row, column, slice) expected")
         image = convert_to_tensor(img, track_meta=True, dtype=torch.promote_types(img.dtype, torch.float32))
         assert isinstance(image, MetaTensor)
         shape = tuple(image.shape[1:3])
-        fitted = self.fitted_shape(shape, affine_to_spacing(image.affine.numpy(), 3)[:2], fill)
+        fitted = self.fitted_shape(shape, affine_to_spacing(image.affine.numpy(), 3)[:2])
         start = [(self.size - side) // 2 for side in fitted]
         values = image.as_tensor()
         out = values.new_full(
@@ -96,10 +94,10 @@ class FitInPlane(InvertibleTransform):
             extra_info={"mode": self.mode, "start": start, "fitted": fitted, "affine": image.affine.tolist()},
         )
 
-    def fitted_shape(self, shape: Sequence[int], spacing: np.ndarray, fill: float) -> list[int]:
+    def fitted_shape(self, shape: Sequence[int], spacing: np.ndarray) -> list[int]:
         """Give the rows and columns that slices of a shape and a spacing in mm take on the square."""
         extent = np.multiply(shape, spacing)
-        pixel = extent.max() / (self.size * fill)
+        pixel = extent.max() / (self.size * self.fill)
         if not self.enlarge:
             pixel = max(pixel, spacing.min())
         return [int(side) for side in np.clip(np.rint(extent / pixel), 1, self.size)]
@@ -118,12 +116,6 @@ class FitInPlane(InvertibleTransform):
         return inverted
 
 
-def check_fill(fill: float) -> None:
-    """Refuse a share that is not above 0 and at most 1."""
-    if not 0 < fill <= 1:
-        raise ValueError(f"fill is {fill}, it must be above 0 and at most 1")
-
-
 def cut(volume: torch.Tensor, start: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
     """View a rectangle of all slices."""
     return volume[:, start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]]
@@ -139,63 +131,8 @@ def resize_slices(source: torch.Tensor, target: torch.Tensor, mode: str) -> None
         target[..., index] = F.interpolate(source[None, ..., index], target.shape[1:3], **how)[0]
 
 
-class FitInPlaned(MapTransform, InvertibleTransform):
-    """Dictionary version of :class:`FitInPlane`.
+class FitInPlaned(InvertibleDictionary):
+    """Dictionary version of :class:`FitInPlane`; ``mode`` and ``value`` are one for all keys or one for each."""
 
-    Args:
-        keys: keys of the volumes.
-        size: side of the square in pixels.
-        mode: "bilinear" for images, "nearest" for label maps; one for all keys or one for each.
-        value: value of the padding, by default each volume's minimum; one for all keys or one for each.
-        enlarge: whether to enlarge slices that are smaller.
-        fill: share of the square's side that the longer side fills; or one for each modality, by its name.
-        modality: that of items that do not name theirs.
-        modality_key: key under which an item names its modality.
-        allow_missing_keys: pass over keys that an item does not have.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        size: int,
-        mode: str | Sequence[str] = "bilinear",
-        value: float | None | Sequence[float | None] = None,
-        enlarge: bool = True,
-        fill: float | Mapping[str, float] = 1.0,
-        modality: str | None = None,
-        modality_key: str = "modality",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        settings = zip(ensure_tuple_rep(mode, len(self.keys)), ensure_tuple_rep(value, len(self.keys)))
-        self.fits = [FitInPlane(size, key_mode, key_value, enlarge) for key_mode, key_value in settings]
-        for share in fill.values() if isinstance(fill, Mapping) else [fill]:
-            check_fill(share)
-        self.fill = fill
-        self.modality = modality
-        self.modality_key = modality_key
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """
-        Args:
-            data: the item.
-
-        Returns:
-            The item with its volumes on the square.
-
-        Raises:
-            ValueError: when there is no ``fill`` for its modality.
-        """
-        d = dict(data)
-        fill = self.fill
-        if isinstance(fill, Mapping):
-            fill = by_modality(fill, d, self.modality, self.modality_key)
-        for key, fit in self.key_iterator(d, self.fits):
-            d[key] = fit(d[key], fill)
-        return d
-
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key, fit in self.key_iterator(d, self.fits):
-            d[key] = fit.inverse(d[key])
-        return d
+    transform = FitInPlane
+    per_key = ("mode", "value")

@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.config import KeysCollection
-from monai.transforms import FillHoles, MapTransform, Transform
+from monai.transforms import FillHoles, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from skimage.filters import threshold_otsu
 
-from monai_semgan.transforms.ct_window import file_of
+from monai_semgan.transforms.dictionary import Dictionary
+from monai_semgan.transforms.modality import file_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,17 +72,10 @@ class MRIScale(Transform):
 
 
 def percentiles(number: int, percentile: float) -> np.ndarray:
-    """Space percentiles evenly from p to 100 - p.
-
-    Args:
-        number: how many.
-        percentile: p, in percent.
-
-    Returns:
-        The percentiles, ascending.
+    """Space so many percentiles evenly from ``percentile`` to 100 - ``percentile``.
 
     Raises:
-        ValueError: when p is not from 0 to below 50.
+        ValueError: when it is not from 0 to below 50.
     """
     if not 0 <= percentile < 50:
         raise ValueError(f"percentile is {percentile}, it has to be from 0 to below 50")
@@ -112,16 +104,10 @@ def intensity_landmarks(volumes: Iterable[torch.Tensor], number: int = 11, perce
 
 
 def body_mask(volume: torch.Tensor) -> torch.Tensor:
-    """Tell the body from air.
+    """Tell the body from air in a volume ``(C, row, column, slice)``; all is body where there is one value only.
 
     Otsu's threshold of the logarithm of the smoothed intensities: it lies between noise and tissue, where that of the
     intensities themselves lies between dark and bright tissue. Holes in a slice, such as vessels and gas, are filled.
-
-    Args:
-        volume: ``(C, row, column, slice)``.
-
-    Returns:
-        Booleans of the same shape; all are true where there is one value only.
     """
     slices = volume.movedim(-1, 0)
     smooth = F.avg_pool2d(slices, SMOOTHING, stride=1, padding=SMOOTHING // 2, count_include_pad=False)
@@ -135,28 +121,7 @@ def body_mask(volume: torch.Tensor) -> torch.Tensor:
     return torch.stack(body, dim=-1).bool()
 
 
-class MRIScaled(MapTransform):
-    """Dictionary version of :class:`MRIScale`.
+class MRIScaled(Dictionary):
+    """Dictionary version of :class:`MRIScale`."""
 
-    Args:
-        keys: keys of the volumes.
-        percentile: percentile of the body's intensities that becomes the first landmark, in percent.
-        landmarks: what evenly spaced percentiles become, in [-1, 1].
-        allow_missing_keys: pass over keys that an item does not have.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        percentile: float = 1,
-        landmarks: Sequence[float] = (-1.0, 1.0),
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.scale = MRIScale(percentile, landmarks)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.scale(d[key])
-        return d
+    transform = MRIScale

@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from monai_semgan import cli
 from monai_semgan.apps import demo
+from monai_semgan.bundle import Bundle
 from monai_semgan.networks.nets import SemanticGAN
 from tests.tiny_bundle import TINY_NETWORK, tiny_bundle
 
@@ -62,13 +64,12 @@ def test_samples_do_not_depend_on_their_number(tmp_path: Path) -> None:
     assert (tmp_path / "one" / first).read_bytes() == (tmp_path / "two" / first).read_bytes()
 
 
-def test_a_bundle_without_weights_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "inference.yaml").write_text("network_def: null\n")
-    with pytest.raises(SystemExit) as stop:
-        demo.main(["--bundle", str(tmp_path), "--output", str(tmp_path / "out")])
-    assert stop.value.code == 2
-    assert str(tmp_path / "models" / "model.pt") in capsys.readouterr().err
+def test_a_bundle_without_weights_is_named(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tiny_bundle(tmp_path, repository)
+    assert cli.main(["demo", str(bundle), "--output", str(tmp_path / "out")]) == 1
+    assert str(bundle / "models" / "model.pt") in capsys.readouterr().err
 
 
 def test_summary_tells_scores_failures_and_the_mean_of_what_was_scored(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_demo_runs_a_bundle_and_tells_the_first_score_of_its_masks(
     bundle, output = tiny_bundle(tmp_path / "with space", repository, name), tmp_path / "demo output"
     (bundle / "models").mkdir()
     torch.save(tiny_network(image_channels).state_dict(), bundle / "models" / "model.pt")
-    assert demo.main(["--bundle", str(bundle), "--output", str(output), "--num", "2"]) == 0
+    assert demo.demo(Bundle(bundle), output, 2) == 0
     with (output / "results" / demo.REPORT).open(newline="") as file:
         rows = list(csv.DictReader(file))
     told = capfd.readouterr().out

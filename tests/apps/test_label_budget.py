@@ -6,14 +6,15 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from monai_semgan import cli
 from monai_semgan.apps import label_budget
+from monai_semgan.bundle import Bundle
 from tests.tiny_bundle import LISTS, tiny_bundle, tiny_data
 
 FEW = {"max_epochs": 1, "steps_per_epoch": 2, "num_workers": 1}
@@ -24,12 +25,10 @@ METHODS = ["U-Net", "SemanticGAN, encoder only", "SemanticGAN, refined"]
 @pytest.fixture
 def experiment(tmp_path: Path, repository: Path) -> Path:
     """An experiment with one budget, a small bundle and small data."""
-    bundle = tiny_bundle(tmp_path, repository)
-    shutil.copytree(repository / "configs", tmp_path / "configs")
+    path = tiny_bundle(tmp_path, repository) / "configs" / "table.yaml"
     tiny_data(tmp_path / "data")
-    config = yaml.safe_load((repository / "configs" / "lung_xray_label_budget.yaml").read_text())
+    config = yaml.safe_load(path.read_text())
     config |= {
-        "bundle": str(bundle),
         "dataset_dir": str(tmp_path / "data"),
         "output_dir": str(tmp_path / "output"),
         "lists": ["test"],
@@ -38,12 +37,13 @@ def experiment(tmp_path: Path, repository: Path) -> Path:
         "gan": FEW,
         "encoder": FEW,
         "unet": FEW,
-        "unet_config": str(tmp_path / "configs" / "unet_baseline.yaml"),
-        "unet_evaluate_config": str(tmp_path / "configs" / "unet_evaluate.yaml"),
     }
-    path = tmp_path / "configs" / "experiment.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def bundle_of(experiment: Path) -> Bundle:
+    return Bundle(experiment.parents[1])
 
 
 def change(path: Path, **settings: Any) -> None:
@@ -55,7 +55,7 @@ def test_the_chain_makes_the_table_and_runs_nothing_twice(
 ) -> None:
     output = tmp_path / "output"
     change(experiment, encoder=FEW | {"val_list": "nowhere"})
-    assert label_budget.main(["--config", str(experiment)]) == 1
+    assert label_budget.table(bundle_of(experiment)) == 1
     assert "train_2/encoder: exit code 1" in capsys.readouterr().err
     assert not (output / "train_2" / "encoder" / "finished.json").exists()
     assert METHODS[0] in (output / "table.csv").read_text()
@@ -65,7 +65,7 @@ def test_the_chain_makes_the_table_and_runs_nothing_twice(
 
     made = files()
     change(experiment, encoder=FEW)
-    assert label_budget.main(["--config", str(experiment)]) == 0
+    assert label_budget.table(bundle_of(experiment)) == 0
     assert made.items() <= files().items()
     with (output / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -80,23 +80,23 @@ def test_the_chain_makes_the_table_and_runs_nothing_twice(
     assert lines[2].startswith(f"| 2 | U-Net | {float(rows[0]['dice']):.3f} |")
 
     made = files()
-    assert label_budget.main(["--config", str(experiment)]) == 0
+    assert label_budget.table(bundle_of(experiment)) == 0
     assert files() == made
 
     # a score that the bundle did not compute
     change(experiment, scores={"thresholded_iou": {"head": "Jaccard", "digits": 3}})
-    assert label_budget.main(["--config", str(experiment)]) == 1
+    assert label_budget.table(bundle_of(experiment)) == 1
     assert "unet_test/summary.json has no ['thresholded_iou']" in capsys.readouterr().err
 
     # what was made with other settings is not passed off as the result of these
     change(experiment, scores=SCORES, unet=FEW | {"max_epochs": 2})
-    assert label_budget.main(["--config", str(experiment)]) == 1
+    assert label_budget.table(bundle_of(experiment)) == 1
 
 
 def test_plan_covers_budgets_lists_and_the_warm_start(experiment: Path, tmp_path: Path) -> None:
     budgets = [{"train_list": "train_2", "gan": {"max_epochs": 3}}, {"train_list": "train_3", "warm_start": "train_2"}]
     change(experiment, budgets=budgets, lists=["val", "ood_test"])
-    stages = label_budget.plan(label_budget.load_config(experiment))
+    stages = label_budget.plan(label_budget.load_config(bundle_of(experiment)))
     assert len(stages) == 2 * (3 + 3 * 2)
     by_name = {stage.folder.relative_to(tmp_path / "output").as_posix(): stage for stage in stages}
     assert by_name["train_2/gan"].settings["max_epochs"] == 3
@@ -111,7 +111,7 @@ def test_plan_covers_budgets_lists_and_the_warm_start(experiment: Path, tmp_path
 
 def test_a_budget_can_share_the_generator_of_another(experiment: Path, tmp_path: Path) -> None:
     change(experiment, budgets=[{"train_list": "train_2"}, {"train_list": "train_3", "generator": "train_2"}])
-    stages = label_budget.plan(label_budget.load_config(experiment))
+    stages = label_budget.plan(label_budget.load_config(bundle_of(experiment)))
     by_name = {stage.folder.relative_to(tmp_path / "output").as_posix(): stage for stage in stages}
     assert "train_2/gan" in by_name and "train_3/gan" not in by_name
     settings = by_name["train_3/encoder"].settings
@@ -120,14 +120,16 @@ def test_a_budget_can_share_the_generator_of_another(experiment: Path, tmp_path:
 
 
 def test_a_list_can_be_evaluated_with_a_further_config(experiment: Path, tmp_path: Path) -> None:
-    shift = tmp_path / "configs" / "shift.yaml"
+    shift = tmp_path / "shift.yaml"
     shift.write_text("{}")
-    change(experiment, lists=["test", {"name": "shift", "list_key": "test", "config": os.path.relpath(shift)}])
-    config = label_budget.load_config(experiment)
+    relative = os.path.relpath(shift, bundle_of(experiment).root)
+    change(experiment, lists=["test", {"name": "shift", "list_key": "test", "config": relative}])
+    config = label_budget.load_config(bundle_of(experiment))
     stages = {stage.folder.name: stage for stage in label_budget.plan(config)}
     for name in ("unet", "encoder", "refined"):
         test, shifted = stages[f"{name}_test"], stages[f"{name}_shift"]
-        assert shifted.config_files == (*test.config_files, str(shift))
+        assert shifted.config_files[:-1] == test.config_files
+        assert Path(shifted.config_files[-1]).samefile(shift)
         assert shifted.settings == test.settings
         assert shifted.row == test.row | {"list": "shift"}
 
@@ -160,24 +162,21 @@ def test_the_table_has_the_scores_of_the_experiment(tmp_path: Path) -> None:
         ({"lists": [{"name": "shift", "config": __file__}]}, "has name, list_key and config"),
         ({"lists": ["test", {"name": "test", "list_key": "test", "config": __file__}]}, "has test twice"),
         ({"scores": {"jaccard": {"head": "Jaccard", "digits": 3}}}, "scores has ['jaccard']"),
-        ({"dataset_dir": "nowhere"}, "set SEMGAN_DATA or give --dataset_dir"),
+        ({"dataset_dir": "nowhere"}, "set SEMGAN_DATA or give --root"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(
     experiment: Path, settings: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(experiment, **settings)
-    with pytest.raises(SystemExit) as stop:
-        label_budget.main(["--config", str(experiment)])
-    assert stop.value.code == 2
+    assert cli.main(["table", str(bundle_of(experiment).root)]) == 1
     assert message in capsys.readouterr().err
 
 
-def test_the_shipped_experiment_names_what_exists(repository: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_shipped_experiment_names_what_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_data(tmp_path / "chest_xray")
     monkeypatch.setenv("SEMGAN_DATA", str(tmp_path))
-    monkeypatch.chdir(repository)
-    config = label_budget.load_config(repository / "configs" / "lung_xray_label_budget.yaml")
+    config = label_budget.load_config(Bundle("lung_xray"))
     assert config["datalist"] == str(tmp_path / "chest_xray" / "datalist.json")
     lists = {name: [] for name in ["val", "test", "ood_test", *(b["train_list"] for b in config["budgets"])]}
     (tmp_path / "chest_xray" / "datalist.json").write_text(json.dumps(lists))

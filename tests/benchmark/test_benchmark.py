@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,12 +14,28 @@ import torch
 
 from monai_semgan.benchmark import __main__ as benchmark
 from monai_semgan.benchmark import machine
+from monai_semgan.benchmark.presets import PRESETS
 from monai_semgan.benchmark.report import COLUMNS
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "CONVOLUTIONS", ((1, 8, 16), (2, 16, 8)))
+
+
+def test_all_presets_are_measured() -> None:
+    assert benchmark.PRESETS == tuple(PRESETS)
+
+
+def test_the_help_comes_without_torch() -> None:
+    code = """
+import atexit, sys
+from monai_semgan.benchmark.__main__ import main
+atexit.register(lambda: print("torch" in sys.modules))
+main(["--help"])
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "--presets" in told and told.endswith("False\n")
 
 
 def test_the_median_of_the_calls_after_the_first() -> None:
@@ -71,6 +89,6 @@ def test_a_measurement_that_fails_is_told_and_the_others_are_done(
 def test_a_busy_machine_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(benchmark, "BUSY_PERCENT", -1.0)
+    monkeypatch.setattr(machine, "BUSY_PERCENT", -1.0)
     assert benchmark.main(["--output", str(tmp_path / "benchmark.json")]) == 2
     assert "--busy" in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
+from monai_semgan.bundle import Bundle
 from monai_semgan.networks.nets import SemanticGAN
 from tests.bundle_runs import TINY
 
@@ -21,19 +24,20 @@ BUNDLES = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bun
 LARGEST_WEIGHTS = 25_000_000
 INFERENCE = "configs/inference.yaml"
 METADATA = "configs/metadata.json"
-SHARED = (
-    "evaluate.yaml",
-    "fine_tune.yaml",
-    "logging.conf",
-    "multi_gpu_inference.yaml",
-    "multi_gpu_train.yaml",
-    "train_encoder.yaml",
-    "train_gan.yaml",
-)
-# all else that two bundles do the same way
-OWN = {"_desc_", "network_def", "preprocessing", "inferer", "displayable_configs", "largest_components"}
+# what two bundles of images do in another way
+OWN = {
+    "_desc_",
+    "network_def",
+    "steps",
+    "preparation",
+    "inferer",
+    "displayable_configs",
+    "largest_components",
+    "classes",
+}
 # what bundles of volumes do in another way than those of images
-VOLUMETRIC = {"imports", "reader", "batch_size", "modality", "loading", "postprocessing", "threshold"}
+VOLUMETRIC = {"batch_size", "modality", "threshold", "display", "dataset", "post_steps", "postprocessing"}
+EVALUATE = "configs/evaluate.yaml"
 
 
 @pytest.fixture(autouse=True, params=BUNDLES, ids=lambda folder: folder.name)
@@ -67,12 +71,37 @@ def test_settings_make_the_augmentations_of_a_training(name: str) -> None:
 
 def test_bundles_share_what_is_not_their_own(bundle: Path) -> None:
     mine, other = read(INFERENCE), read(BUNDLES[0] / INFERENCE)
-    grid = Path("configs", "grid.yaml").resolve()
-    assert grid in [bundle.parents[1] / "configs" / name for name in ("planar.yaml", "volumetric.yaml")]
-    own = OWN | (VOLUMETRIC if grid.stem == "volumetric" else set())
+    own = OWN | (VOLUMETRIC if mine["steps"]["read"]["reader"]["spatial_dims"] == 3 else set())
     assert {key for key in {*mine, *other} if mine.get(key) != other.get(key)} <= own
-    for name in SHARED:
-        assert Path("configs", name).resolve() == bundle.parents[1] / "configs" / name
+
+
+def test_classes_are_those_of_the_metadata(bundle: Path) -> None:
+    channels = read(METADATA)["network_data_format"]["outputs"]["pred"]["channel_def"]
+    assert list(Bundle(bundle).classes) == [name for name in channels.values() if name != "background"]
+    assert all(len(colour) == 3 and set(colour) <= set(range(256)) for colour in Bundle(bundle).classes.values())
+
+
+def test_transforms_are_addressed_by_name(bundle: Path) -> None:
+    positions = re.compile(r"transforms::\d|::\d+(::|$)")
+    for path in sorted((bundle / "configs").glob("*.yaml")):
+        assert not positions.search(path.read_text(encoding="utf-8")), path.name
+
+
+@pytest.mark.parametrize(
+    "files", [[INFERENCE], [INFERENCE, EVALUATE], [INFERENCE, EVALUATE, "configs/evaluate_unet.yaml"]]
+)
+def test_configs_name_what_there_is(
+    bundle: Path, files: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A bundle copied alone to another machine: every reference and macro is found within its folder."""
+    copied = tmp_path / bundle.name
+    shutil.copytree(bundle / "configs", copied / "configs")
+    monkeypatch.chdir(copied)
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    parser["ckpt_path"] = "none.pt"
+    parser.parse()
+    for name in ("preprocessing", "postprocessing", "display", "inferer", "network", "dataset", "report"):
+        assert parser.get_parsed_content(name) is not None
 
 
 def test_metadata_fits_the_network() -> None:

@@ -15,12 +15,13 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import ExifTags, Image
 
 from monai_semgan.apps import label_budget
+from monai_semgan.bundle import Bundle
 from tests.bundle_runs import EVALUATE, INFERENCE, overlap, read_mask, rows, run_command, tiny, workflow
 from tests.image_files import write_colour_dicom, write_png_16
 from tests.tiny_bundle import LISTS, tiny_bundle, tiny_data
 
-SHIFT = "../../configs/camera_shift.yaml"
-UNET = "../../configs/unet_evaluate.yaml"
+SHIFT = "configs/camera_shift.yaml"
+UNET = "configs/evaluate_unet.yaml"
 Write = Callable[[Path, np.ndarray], Any]
 
 
@@ -123,7 +124,7 @@ def make_bad_photographs(folder: Path) -> dict[str, str]:
         "junk.png": "junk.png is damaged or not a PNG",
         "junk.dcm": "junk.dcm is damaged or not a DICOM file",
         "truncated.jpg": "truncated.jpg is damaged",
-        "constant.png": "constant.png is constant, all values are 90, 90, 90: export it again",
+        "constant.png": "constant.png is constant, all values are 90: export it again",
         "uniform.png": "uniform.png is constant, all values are 200, 120, 90: export it again",
         "animated.png": "animated.png holds 3 frames: give one image a file",
         "animated.webp": "animated.webp holds 3 frames: give one image a file",
@@ -257,9 +258,10 @@ def test_preprocessing_takes_out_the_light_and_scales(tmp_path: Path) -> None:
 
 
 def test_camera_shift_takes_the_place_of_the_colour_conversion() -> None:
-    (shift,) = [key for key in ConfigParser.load_config_file(SHIFT) if key.startswith("preprocessing")]
-    replaced = ConfigParser.load_config_file(INFERENCE[0])["preprocessing"]["transforms"][int(shift.split("::")[-1])]
+    (shift,) = [key for key in ConfigParser.load_config_file(SHIFT) if key.startswith("steps")]
+    replaced = ConfigParser.load_config_file(INFERENCE[0])["steps"][shift.removeprefix("steps::")]
     assert replaced == {"_target_": "monai_semgan.transforms.ToRGBd", "keys": "image"}
+    assert ConfigParser.load_config_file(SHIFT)[shift]["transforms"][0] == replaced
 
 
 def test_camera_shift_changes_photographs_alone(tmp_path: Path, segmented: Path, brightness: dict[str, Any]) -> None:
@@ -309,16 +311,13 @@ def test_unet_is_evaluated_on_shifted_photographs(tmp_path: Path, segmented: Pat
     assert {row["status"] for row in rows(tmp_path / "out" / "report.csv").values()} == {"ok"}
 
 
-def test_label_budgets_share_a_generator(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_budgets_share_a_generator(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = {"unlabeled": 9, "train_40": 40, "train_200": 200, "val": 2, "test": 3}
     datalist = {name: [{"image": f"{name}_{index}.jpg"} for index in range(n)] for name, n in numbers.items()}
     (tmp_path / "skin_lesion").mkdir()
     (tmp_path / "skin_lesion" / "datalist.json").write_text(json.dumps(datalist))
     monkeypatch.setenv("SEMGAN_DATA", str(tmp_path))
-    monkeypatch.chdir(repository)
-    config = label_budget.load_config(
-        repository / "configs" / "lesion_dermoscopy_label_budget.yaml", output_dir=str(tmp_path / "out")
-    )
+    config = label_budget.load_config(Bundle(bundle), output_dir=str(tmp_path / "out"))
     stages = {stage.folder.relative_to(tmp_path / "out").as_posix(): stage for stage in label_budget.plan(config)}
     unet, encoder, refined = (
         [f"{name}_{key}" for key in ("val", "val_shift", "test", "shift")] for name in ("unet", "encoder", "refined")
@@ -332,7 +331,7 @@ def test_label_budgets_share_a_generator(tmp_path: Path, repository: Path, monke
         for method in ("unet", "encoder", "refined"):
             test, shift = (stages[f"train_{labels}/{method}_{key}"] for key in ("test", "shift"))
             assert shift.settings == test.settings and shift.settings["list_key"] == "test"
-            assert shift.config_files == (*test.config_files, str(repository / "configs" / "camera_shift.yaml"))
+            assert shift.config_files == (*test.config_files, str(bundle / "configs" / "camera_shift.yaml"))
             assert shift.row is not None and (shift.row["labels"], shift.row["list"]) == (labels, "shift")
 
 

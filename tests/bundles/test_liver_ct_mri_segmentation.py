@@ -15,9 +15,10 @@ from monai.bundle import ConfigWorkflow
 from monai.transforms import AsDiscreted
 from PIL import Image
 
+from monai_semgan import formats
 from monai_semgan.apps import label_budget
-from monai_semgan.data import VolumeReader
-from monai_semgan.inferers import WPlusInferer
+from monai_semgan.bundle import Bundle
+from monai_semgan.inferers import SliceWiseInferer, ViewAveragingInferer, WPlusInferer
 from monai_semgan.metrics import VOLUME_SCORES
 from tests.bundle_runs import EVALUATE, INFERENCE, overlap, rows, run_command, workflow
 from tests.tiny_bundle import tiny_bundle
@@ -92,7 +93,7 @@ def brightness(tmp_path: Path) -> dict[str, Any]:
     torch.save({"weight": torch.full((1, 1, 1, 1), 10.0), "bias": torch.zeros(1)}, tmp_path / "bright.pt")
     return {
         "network": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1},
-        "inferer": "%configs/grid.yaml::simple_inferer",
+        "inferer": "%configs/labels.yaml::simple_inferer",
         "ckpt_path": str(tmp_path / "bright.pt"),
     }
 
@@ -141,17 +142,17 @@ def test_training_on_slices_makes_weights_for_volumes(tmp_path: Path) -> None:
     assert "truncated.nii.gz is damaged" in report.pop("truncated.nii.gz")["message"]
     assert set(report) == {"plain.nii.gz", "turned.mha", "plain.nrrd", "series"}
     for name, row in report.items():
-        array, meta = VolumeReader().get_data(tmp_path / "in" / name)
+        volume = formats.read(tmp_path / "in" / name, 3)
         mask = nib.load(tmp_path / "out" / row["mask"])
-        assert mask.shape == array.shape and mask.get_data_dtype() == np.uint8
-        np.testing.assert_allclose(mask.affine, meta["original_affine"], atol=1e-4)
+        assert mask.shape == volume.shape[1:] and mask.get_data_dtype() == np.uint8
+        np.testing.assert_allclose(mask.affine, volume.meta["original_affine"], atol=1e-4)
         errors = tmp_path / "out" / row["mask"].replace("_mask.nii.gz", "_slices.csv")
         assert len(errors.read_text().splitlines()) == 1 + SHAPE[2]
         with Image.open(tmp_path / "out" / row["overlay"]) as page:
             assert page.mode == "RGB"
 
 
-def test_evaluation_scores_whole_volumes(tmp_path: Path, repository: Path) -> None:
+def test_evaluation_scores_whole_volumes(tmp_path: Path) -> None:
     data, bright = make_cohort(tmp_path / "in"), brightness(tmp_path)
     flow = evaluate(tmp_path / "ct", EVALUATE, **data, **bright)
     assert flow.check_properties() == []
@@ -169,7 +170,7 @@ def test_evaluation_scores_whole_volumes(tmp_path: Path, repository: Path) -> No
     assert summary["dice"]["n"] == 3 and set(summary["dice"]) == {"n", "mean", "std", "median", "min", "max"}
 
     # MRI is scaled in another way, by the configs of the label budgets as well
-    mri = evaluate(tmp_path / "mri", [*EVALUATE, str(repository / "configs" / "liver_mri.yaml")], **data, **bright)
+    mri = evaluate(tmp_path / "mri", [*EVALUATE, "configs/mri.yaml"], **data, **bright)
     ct_image, mri_image = (f.parser.get_parsed_content("dataset")[0]["image"] for f in (flow, mri))
     assert not torch.equal(ct_image, mri_image)
 
@@ -193,13 +194,13 @@ def test_pieces_are_dropped_on_request(tmp_path: Path) -> None:
     assert scores[0] > 0 and scores[1] == 0
 
 
-def test_settings_of_the_refinement_are_off_and_reach_the_inferer() -> None:
-    names = {"neighbour_rounds": 2, "smoothness": 0.5, "inferer::curve_knots": 5}
-    off = workflow(INFERENCE, logging_file=False, device="cpu").parser.get_parsed_content("inferer")
-    assert not off.relates_slices and isinstance(off.inferer, WPlusInferer)
-    settings = {f"inferer::{name}": value for name, value in names.items()}
-    on = workflow(INFERENCE, logging_file=False, device="cpu", **settings).parser.get_parsed_content("inferer")
-    assert (on.neighbour_rounds, on.smoothness, on.inferer.curve_knots) == (2, 0.5, 5)
+def test_settings_of_the_refinement_reach_the_inferer() -> None:
+    settings = {"memory_budget_mb": 90, "inferer::shifts": [[1, 0]], "inferer::inferer::learning_rate": 0.03}
+    settings = {f"inferer::{name}": value for name, value in settings.items()}
+    inferer = workflow(INFERENCE, logging_file=False, device="cpu", **settings).parser.get_parsed_content("inferer")
+    assert isinstance(inferer, SliceWiseInferer) and inferer.chunk == 2
+    assert isinstance(inferer.inferer, ViewAveragingInferer) and inferer.inferer.shifts == [(1, 0)]
+    assert isinstance(inferer.inferer.inferer, WPlusInferer) and inferer.inferer.inferer.learning_rate == 0.03
 
 
 def test_without_weights_the_message_says_what_to_do(tmp_path: Path) -> None:
@@ -209,9 +210,9 @@ def test_without_weights_the_message_says_what_to_do(tmp_path: Path) -> None:
         flow.run()
 
 
-def test_unet_is_evaluated_slice_by_slice(tmp_path: Path, repository: Path) -> None:
+def test_unet_is_evaluated_slice_by_slice(tmp_path: Path) -> None:
     data = make_cohort(tmp_path / "in")
-    files = [*EVALUATE, str(repository / "configs" / "unet_evaluate.yaml")]
+    files = [*EVALUATE, "configs/evaluate_unet.yaml"]
     network = workflow(files).parser.get_parsed_content("network")
     torch.save(network.state_dict(), tmp_path / "unet.pt")
     evaluate(tmp_path / "out", files, **data, ckpt_path=str(tmp_path / "unet.pt")).finalize()
@@ -219,23 +220,22 @@ def test_unet_is_evaluated_slice_by_slice(tmp_path: Path, repository: Path) -> N
 
 
 def test_the_shipped_experiment_names_what_exists(
-    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists = {name: [{"image": name}] for name in ("train_2", "train_4", "train_8", "test", "test_hu", "ood_test")}
     (tmp_path / "liver").mkdir()
     (tmp_path / "liver" / "datalist.json").write_text(json.dumps(lists))
     monkeypatch.setenv("SEMGAN_DATA", str(tmp_path))
-    monkeypatch.chdir(repository)
-    stages = label_budget.plan(label_budget.load_config(repository / "configs" / "liver_label_budget.yaml"))
+    stages = label_budget.plan(label_budget.load_config(Bundle(bundle)))
     assert sum(stage.row is None for stage in stages) == 3 + 1 + 3
     mri = [stage for stage in stages if stage.row and stage.row["list"] == "ood_test"]
     assert len(mri) == 9
-    assert all(stage.config_files[-1] == str(repository / "configs" / "liver_mri.yaml") for stage in mri)
+    assert all(stage.config_files[-1] == str(bundle / "configs" / "mri.yaml") for stage in mri)
 
 
 @pytest.mark.parametrize(("modality", "expected"), [("ct", 0.7), ("mri", 0.5)])
 def test_threshold_was_chosen_on_ct_alone(modality: str, expected: float) -> None:
     flow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", modality=modality)
     flow.initialize()
-    steps = flow.parser.get_parsed_content("postprocessing").transforms
+    steps = flow.parser.get_parsed_content("postprocessing").flatten().transforms
     assert [step.threshold for step in steps if isinstance(step, AsDiscreted)] == [[expected]]

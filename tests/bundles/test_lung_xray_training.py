@@ -21,6 +21,7 @@ from monai.bundle import ConfigWorkflow
 from monai.utils import set_determinism
 from PIL import Image
 
+from monai_semgan.engines import EncoderExtension, PriorPairs
 from monai_semgan.handlers import ResumableCheckpoint
 from monai_semgan.networks.nets import SemanticGAN
 from tests.tiny_bundle import LISTS, TINY_NETWORK, tiny_bundle, tiny_data
@@ -225,7 +226,9 @@ def test_what_is_missing_is_told_in_a_line(
 
 
 def test_processes_train_the_same_weights(bundle: Path, tmp_path: Path) -> None:
-    save = "$torch.save(@train::trainer.generator.state_dict(), @output_dir + f'/rank_{dist.get_rank()}.pt')"
+    orders = "{'order': torch.tensor(@train::dataloader.image_order.batch(0, 12))}"
+    state = f"@train::trainer.generator.state_dict() | {orders}"
+    save = f"$torch.save({state}, @output_dir + f'/rank_{{dist.get_rank()}}.pt')"
     options = {
         "config_file": "['configs/train_gan.yaml','configs/multi_gpu_train.yaml']",
         "datalist": tmp_path / "data" / "datalist.json",
@@ -235,8 +238,10 @@ def test_processes_train_the_same_weights(bundle: Path, tmp_path: Path) -> None:
         "max_epochs": 1,
         "steps_per_epoch": 4,
         # path length and R1 run within these few steps
-        "train::trainer::path_length_interval": 2,
-        "train::trainer::r1_interval": 3,
+        "train::trainer::settings::path_length_interval": 2,
+        "train::trainer::settings::r1_interval": 3,
+        # must not give both processes the same batches
+        "seed": 3,
         "finalize": json.dumps([save, "$dist.destroy_process_group()"]),
     }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -245,11 +250,37 @@ def test_processes_train_the_same_weights(bundle: Path, tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     first, second = (torch.load(tmp_path / "gan" / f"rank_{rank}.pt", weights_only=True) for rank in (0, 1))
+    orders = first.pop("order"), second.pop("order")
+    assert not torch.equal(*orders)
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
     state = torch.load(tmp_path / "gan" / "state.pt", weights_only=True)
     assert state["iteration"] == 4
     assert torch.equal(state["generator"]["constant"], first["constant"])
+
+
+class Dimmer(EncoderExtension):
+    """A variant of a user, in a file of its own."""
+
+    def perturb(self, image: torch.Tensor) -> torch.Tensor:
+        return image * 0.5
+
+
+def test_extensions_are_left_out_and_added_by_a_line(training: Workflow, tmp_path: Path) -> None:
+    execute(training("train_gan", "gan", max_epochs=1, **{"extensions::jitter::_disabled_": True, "amp": "false"}))
+    override = {
+        "gan_ckpt_path": str(tmp_path / "gan" / "state.pt"),
+        "teacher_weight": 0,
+        "extensions::perturbation::_disabled_": True,
+    }
+    # a line of a config, or of the command line
+    line = tmp_path / "mine.yaml"
+    line.write_text(f"extensions::dimmer: {{_target_: {__name__}.Dimmer}}\n")
+    files = ["configs/train_encoder.yaml", str(line)]
+    trainer = execute(training(files, "encoder", max_epochs=1, **override))
+    assert list(trainer.extensions) == ["jitter", "samples", "code_loss", "tuning", "dimmer"]
+    assert isinstance(trainer.extensions["dimmer"], Dimmer)
+    assert "taught_segmentation" not in losses(tmp_path / "encoder")[0]
 
 
 @pytest.mark.parametrize("held_out", [0, 2])
@@ -270,7 +301,7 @@ def test_fine_tuning_starts_from_the_weights_and_keeps_the_prior(
         **override,
     )
     trainer = execute(flow)
-    assert trainer.rehearses and trainer.prior_samples
+    assert trainer.extensions["rehearsal"].rehearses and isinstance(trainer.extensions["samples"], PriorPairs)
     learned = torch.load(tmp_path / "model_v2.pt", weights_only=True)
     moved = {name for name, value in network.state_dict().items() if not torch.equal(value, learned[name])}
     assert any(name.startswith("encoder.") for name in moved)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from monai.data import DataLoader
 from monai.data.utils import no_collation
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
-from monai_semgan.data import FAILURE, CohortDataset, PlanarImageReader, cohort, failure_reason
+from monai_semgan.data import FAILURE, CohortDataset, cohort, failure_reason, readable_items
+from monai_semgan.formats import FormatReader
 from tests.image_files import gradient, write_png
 
 
@@ -22,7 +24,7 @@ def test_a_bad_item_does_not_stop_the_others(tmp_path: Path, num_workers: int) -
     write_png(tmp_path / "a.png", gradient().astype(np.uint8))
     (tmp_path / "b.png").write_text("junk")
     write_png(tmp_path / "c.png", gradient(20, 50).astype(np.uint8))
-    load = Compose([LoadImaged("image", reader=PlanarImageReader()), EnsureChannelFirstd("image")])
+    load = Compose([LoadImaged("image", reader=FormatReader(2)), EnsureChannelFirstd("image")])
     dataset = CohortDataset(cohort(tmp_path), load)
     loader = DataLoader(dataset, batch_size=3, num_workers=num_workers, collate_fn=no_collation)
     (batch,) = list(loader)
@@ -62,3 +64,14 @@ def test_reason_is_one_line_without_wrappers() -> None:
     assert failure_reason(ValueError("two\n lines")) == "two lines"
     assert failure_reason(ValueError()) == "ValueError"
     assert len(failure_reason(ValueError("x" * 999))) == 300
+
+
+def test_items_that_fail_are_told_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    def double(item: dict[str, int]) -> dict[str, int]:
+        if item["image"] == 2:
+            raise ValueError("two is odd")
+        return {"image": 2 * item["image"]}
+
+    with caplog.at_level(logging.WARNING):
+        assert readable_items([{"image": value} for value in (1, 2, 3)], double) == [{"image": 2}, {"image": 6}]
+    assert "left out: two is odd" in caplog.text

@@ -121,3 +121,16 @@ def test_counts(settings: dict[str, int]) -> None:
 def test_empty_streams(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="without items"):
         loader(**settings)
+
+
+def test_processes_draw_batches_of_their_own_with_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    for rank in range(3):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+        drawn.append([numbers(batch) for batch in loader(images=20, pairs=20, seed=3)])
+    monkeypatch.undo()
+    assert drawn[0] == [numbers(batch) for batch in loader(images=20, pairs=20, seed=3)]
+    assert len({str(batches) for batches in drawn}) == 3
+    for stream in (0, 1):
+        assert len({str([batch[stream] for batch in batches]) for batches in drawn}) == 3

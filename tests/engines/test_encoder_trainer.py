@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,19 @@ from ignite.engine import Events
 from torch import Tensor, nn
 
 from monai_semgan.data.semi_supervised_loader import SemiSupervisedLoader
-from monai_semgan.engines.encoder_trainer import EncoderTrainer
-from monai_semgan.handlers.resumable_checkpoint import ResumableCheckpoint
+from monai_semgan.engines import (
+    CodeLoss,
+    EncoderExtension,
+    EncoderTrainer,
+    Jitter,
+    Perturbation,
+    Rehearsal,
+    SyntheticPairs,
+    Teacher,
+    TunedGenerator,
+)
+from monai_semgan.engines.extension import Answer, SemiSupervisedBatch
+from monai_semgan.handlers.checkpoints import ResumableCheckpoint
 from monai_semgan.losses import EncoderLoss
 from monai_semgan.networks.nets import SemanticGAN
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
@@ -39,8 +52,39 @@ def tiny_encoder_trainer(
     loader = SemiSupervisedLoader(
         tiny_items(7), tiny_items(3, 16, 1, label_channels), batch_size=3, pair_batch_size=2, steps=steps
     )
-    defaults: dict[str, Any] = {"device": "cpu", "loss": EncoderLoss(), "synthetic_batch_size": 2}
-    return EncoderTrainer(max_epochs=max_epochs, train_data_loader=loader, network=network, **(defaults | settings))
+    names = [name for name in ("lr", "amp", "train_handlers") if name in settings]
+    return EncoderTrainer(
+        device="cpu",
+        max_epochs=max_epochs,
+        train_data_loader=loader,
+        network=network,
+        loss=EncoderLoss(),
+        **{name: settings.pop(name) for name in names},
+        extensions=settings.pop("extensions") if "extensions" in settings else all_extensions(**settings),
+    )
+
+
+def all_extensions(
+    *,
+    teacher: nn.Module | None = None,
+    teacher_weight: float = 0.0,
+    jitter: DifferentiableAugmentation | None = None,
+    samples: SyntheticPairs | None = None,
+    label_lr: float = 0.0,
+    generator_lr: float = 0.0,
+    rehearse: bool = False,
+    augmentation: DifferentiableAugmentation | None = None,
+) -> dict[str, EncoderExtension]:
+    """Every extension, in the order of the bundles' training."""
+    extensions: dict[str, EncoderExtension] = {
+        "teacher": Teacher(teacher, weight=teacher_weight),
+        "jitter": Jitter(jitter or DifferentiableAugmentation()),
+        "samples": samples or SyntheticPairs(2),
+        "code_loss": CodeLoss(),
+        "tuning": TunedGenerator(label_lr=label_lr, generator_lr=generator_lr),
+        "perturbation": Perturbation(augmentation or DifferentiableAugmentation()),
+    }
+    return extensions | ({"rehearsal": Rehearsal()} if rehearse else {})
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:
@@ -63,117 +107,6 @@ def test_the_encoder_moves_and_the_generator_stays(label_channels: int, amp: boo
     assert any(not torch.equal(weight, encoder[name]) for name, weight in averaged.items())
 
 
-def test_label_lr_moves_the_label_branches_alone() -> None:
-    trainer = tiny_encoder_trainer(label_lr=1e-3)
-    before = weights(trainer.network.generator)
-    trainer.run()
-    moved = {
-        name for name, weight in trainer.network.generator.named_parameters() if not torch.equal(weight, before[name])
-    }
-    assert moved and all("to_label." in name for name in moved)
-
-
-def test_generator_lr_moves_all_but_the_mapping_and_the_label_branches() -> None:
-    trainer = tiny_encoder_trainer(generator_lr=1e-3)
-    before = weights(trainer.network.generator)
-    trainer.run()
-    still = {name for name, weight in trainer.network.generator.named_parameters() if torch.equal(weight, before[name])}
-    assert {name for name in before if "to_label." in name or name.startswith("mapping.")} == still
-
-
-def test_without_rehearsal_samples_are_those_of_the_generator_that_learns() -> None:
-    trainer = tiny_encoder_trainer(generator_lr=1e-3)
-    assert trainer.gan is trainer.network.generator and not trainer.rehearses
-
-
-@pytest.mark.parametrize("rates", [{}, {"label_lr": 1e-3}, {"generator_lr": 1e-3}])
-def test_a_generator_that_learns_rehearses_what_the_gan_left(
-    rates: dict[str, float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It redraws samples of the GAN, which stays, from their codes; one that is frozen from the encoder's."""
-    trainer = tiny_encoder_trainer(**rates, rehearse=True)
-    gan = weights(trainer.network.generator)
-    drawn: list[Tensor] = []
-    decoded: list[Tensor] = []
-    draw, decode = trainer.draw, trainer.network.decode
-    monkeypatch.setattr(trainer, "draw", lambda: (sample := draw(), drawn.append(sample[2]))[0])
-    monkeypatch.setattr(trainer.network, "decode", lambda codes: (decoded.append(codes.detach()), decode(codes))[1])
-    trainer.run()
-    for codes, shown in zip(drawn, decoded, strict=True):
-        assert shown.shape[0] == 2 + 2 + 3
-        assert torch.equal(shown[2:4], codes) == bool(rates)
-        assert not torch.equal(shown[:2], codes)
-    assert all(torch.equal(weight, gan[name]) for name, weight in trainer.gan.named_parameters())
-    assert any(not torch.equal(w, gan[name]) for name, w in trainer.network.generator.named_parameters()) == bool(rates)
-
-
-def test_samples_of_the_prior_have_its_codes() -> None:
-    torch.manual_seed(0)
-    with pytest.raises(ValueError, match="the prior knows no codes"):
-        tiny_encoder_trainer(prior_samples=True)
-    trainer = tiny_encoder_trainer()
-    prior = trainer.network.prior
-    prior.fit(torch.randn(5, *prior.mean.shape))
-    trainer.prior_samples = True
-    torch.manual_seed(1)
-    expected = prior.sample(trainer.synthetic_batch_size)
-    torch.manual_seed(1)
-    assert torch.equal(trainer.draw()[2], expected)
-
-
-def test_it_learns_the_samples_of_its_generator() -> None:
-    trainer = tiny_encoder_trainer(max_epochs=1, steps=60, lr=1e-2, synthetic_batch_size=16)
-    losses: list[float] = []
-    trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output[0]["synthetic_segmentation"])
-    )
-    trainer.run()
-    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
-
-
-def test_the_encoder_sees_the_perturbed_and_rebuilds_the_clean_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = tiny_encoder_trainer(steps=1, augmentation=DifferentiableAugmentation(brightness=1.0))
-    seen: list[Tensor] = []
-    encode = trainer.network.encode
-    monkeypatch.setattr(trainer.network, "encode", lambda image: (seen.append(image), encode(image))[1])
-    trainer.run()
-    target = torch.stack([output["image"] for output in trainer.state.output])
-    shift = (seen[0] - target).mean((1, 2, 3), keepdim=True)
-    assert shift.abs().min() > 0
-    torch.testing.assert_close(seen[0] - shift, target, atol=1e-5, rtol=0)
-
-
-def test_unlabelled_images_learn_from_the_average_and_follow_the_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    jitter = DifferentiableAugmentation(shift=0.4)
-    trainer = tiny_encoder_trainer(steps=1, teacher_weight=1.0, jitter=jitter)
-    compared: list[tuple[Tensor, Tensor]] = []
-    segment = trainer.loss.segment
-    monkeypatch.setattr(trainer.loss, "segment", lambda *pair: (compared.append(pair), segment(*pair))[1])
-    # a teacher that calls everything foreground: what the jitter brings in from outside is background
-    monkeypatch.setattr(trainer, "teach", torch.ones_like)
-    trainer.run()
-    logits, label = compared[-1]
-    assert trainer.state.output[0]["taught_segmentation"] == pytest.approx(segment(logits, label).item())
-    images = torch.stack([output["image"] for output in trainer.state.output[-3:]])
-    assert 0 < label.mean() < 1
-    assert (label[images == -1.0] == 0).all()
-
-
-def test_the_teacher_is_the_average_unless_one_is_given() -> None:
-    trainer = tiny_encoder_trainer()
-    image = torch.rand(2, 1, 16, 16) * 2 - 1
-    other = tiny_encoder_trainer(teacher=nn.Conv2d(1, 1, 1))
-    torch.testing.assert_close(other.teach(image), torch.sigmoid(other.teacher(image)) * 2 - 1)
-    with torch.no_grad():
-        expected = torch.sigmoid(trainer.ema.average(image)) * 2 - 1
-    torch.testing.assert_close(trainer.teach(image), expected)
-
-
-def test_a_moving_augmentation_is_refused() -> None:
-    with pytest.raises(ValueError, match="put scale, stretch, shift and rotate into jitter"):
-        tiny_encoder_trainer(augmentation=DifferentiableAugmentation(rotate=5))
-
-
 def test_the_learning_rate_falls_to_zero() -> None:
     trainer = tiny_encoder_trainer(max_epochs=2, steps=3, lr=0.1)
     rates: list[float] = []
@@ -183,6 +116,95 @@ def test_the_learning_rate_falls_to_zero() -> None:
     trainer.run()
     assert rates[0] == pytest.approx(0.1) and rates == sorted(rates, reverse=True)
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_a_longer_run_takes_up_a_rate_that_never_rises(tmp_path: Path, stop: int) -> None:
+    """Of a finished run, or of one that was stopped: from there on it is the cosine of the longer run."""
+    first = tiny_encoder_trainer(max_epochs=stop, steps=3, lr=0.1)
+    ResumableCheckpoint(tmp_path / "state.pt").attach(first)
+    first.run()
+    longer = tiny_encoder_trainer(max_epochs=6, steps=3, lr=0.1)
+    ResumableCheckpoint(tmp_path / "state.pt").attach(longer)
+    rates: list[float] = []
+    step = longer.optimizer.step
+    longer.optimizer.step = lambda: (rates.append(longer.optimizer.param_groups[0]["lr"]), step())[1]
+    longer.run()
+    expected = [0.05 * (1 + math.cos(math.pi * done / 18)) for done in range(stop * 3, 18)]
+    assert rates == pytest.approx(expected) and rates == sorted(rates, reverse=True)
+    longer.set_rates(25)
+    assert longer.optimizer.param_groups[0]["lr"] == 0
+
+
+def test_a_warm_start_has_the_full_rate(tmp_path: Path) -> None:
+    first = tiny_encoder_trainer(lr=0.1)
+    ResumableCheckpoint(tmp_path / "first.pt").attach(first)
+    first.run()
+    warm = tiny_encoder_trainer(lr=0.1)
+    ResumableCheckpoint(tmp_path / "second.pt", warm_start=tmp_path / "first.pt").load(warm)
+    assert warm.ema.images_seen == 6
+    warm.state.iteration = 1
+    warm._iteration(warm, next(iter(warm.loader)))
+    assert warm.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+
+
+def test_the_gradient_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = tiny_encoder_trainer(steps=1)
+    trainer.clip = 1e-3
+    norms: list[float] = []
+    step = trainer.optimizer.step
+
+    def measured() -> None:
+        norms.append(torch.nn.utils.get_total_norm([w.grad for w in trainer.network.encoder.parameters()]).item())
+        step()
+
+    monkeypatch.setattr(trainer.optimizer, "step", measured)
+    trainer.run()
+    assert norms == [pytest.approx(1e-3, rel=1e-3)]
+
+
+def test_the_papers_training_alone() -> None:
+    """The loss is Dice and cross entropy of the pairs and reconstruction of all images, nothing else."""
+    trainer = tiny_encoder_trainer(extensions={}, steps=1)
+    network = copy.deepcopy(trainer.network).train()
+    batch = next(iter(copy.deepcopy(trainer.loader)))
+    trainer.run()
+    image = torch.cat([batch["pair_image"], batch["image"]])
+    reconstruction, logits = network.decode(network.encode(image))
+    terms = EncoderLoss()(reconstruction, image, network, logits[:2], (batch["pair_label"] > 0).float())
+    first = trainer.state.output[0]
+    assert {str(name) for name, value in first.items() if isinstance(value, float)} == {
+        "loss",
+        "segmentation",
+        "reconstruction",
+    }
+    assert first["loss"] == pytest.approx(terms.total.item(), rel=1e-5)
+    assert not trainer.changing_buffers
+
+
+def test_what_an_extension_needs_is_named() -> None:
+    with pytest.raises(ValueError, match="give SyntheticPairs before it"):
+        tiny_encoder_trainer(extensions={"rehearsal": Rehearsal(), "samples": SyntheticPairs()})
+    with pytest.raises(ValueError, match="the code loss needs SyntheticPairs"):
+        tiny_encoder_trainer(extensions={"code_loss": CodeLoss()}).run()
+
+
+class Flat(EncoderExtension):
+    """A variant in a few lines: images without labels are background."""
+
+    weight = 0.5
+    loss_name = "flat"
+
+    def loss(self, batch: SemiSupervisedBatch, answers: dict[str, Answer]) -> Tensor:
+        return answers["images"].logits.sigmoid().mean()
+
+
+def test_a_variant_is_a_class_and_a_name() -> None:
+    plain, varied = (tiny_encoder_trainer(extensions=e, steps=1) for e in ({}, {"flat": Flat()}))
+    for trainer in (plain, varied):
+        trainer.run()
+    first, other = plain.state.output[0], varied.state.output[0]
+    assert other["flat"] > 0 and other["loss"] == pytest.approx(first["loss"] + 0.5 * other["flat"])
 
 
 def test_a_nan_stops_the_training() -> None:

@@ -12,10 +12,11 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.data import MetaTensor
-from monai.handlers import MLFlowHandler, StatsHandler, TensorBoardStatsHandler, from_engine
+from monai.handlers import MLFlowHandler, PostProcessing, StatsHandler, TensorBoardStatsHandler, from_engine
 from torch import Tensor, nn
 
 from monai_semgan.data.semi_supervised_loader import SemiSupervisedLoader
+from monai_semgan.engines import CodeLoss, GANExtension, GANSettings
 from monai_semgan.engines.semantic_gan_trainer import SemanticGANTrainer, lazy_adam
 from monai_semgan.losses import FeatureMatchingLoss, PathLengthPenalty, R1Penalty
 from monai_semgan.networks.label_map import label_to_map
@@ -55,9 +56,7 @@ def real_batch(trainer: SemanticGANTrainer) -> tuple[Tensor, Tensor, Tensor]:
 
 def run_generator_phase(trainer: SemanticGANTrainer) -> dict[str, float]:
     fake, fake_label = trainer.draw(4)
-    _, pair_image, pair_label = real_batch(trainer)
-    _, features = trainer.joint_discriminator(pair_image, pair_label)
-    return trainer.generator_phase(fake, fake_label, 2, features)
+    return trainer.generator_phase(fake, fake_label, 2, real_batch(trainer)[1:])
 
 
 # ---- what the engine returns
@@ -114,7 +113,7 @@ def test_mlflow_has_a_metric_an_iteration(tmp_path: Path) -> None:
 
 
 def test_postprocessing_runs_on_each_image() -> None:
-    trainer = tiny_trainer(postprocessing=lambda item: item | {"mean": item["pred"].mean().item()})
+    trainer = tiny_trainer(train_handlers=[PostProcessing(lambda item: item | {"mean": item["pred"].mean().item()})])
     trainer.run()
     for item in trainer.state.output:
         assert item["mean"] == item["pred"].mean().item()
@@ -195,24 +194,43 @@ def test_one_batch_of_real_and_drawn_images_gives_the_gradients_of_two() -> None
     trainer = tiny_trainer()
     # in training a pass moves the spectral norm's vectors
     trainer.joint_discriminator.eval()
-    trainer.augmentation = trainer.pair_augmentation = DifferentiableAugmentation()
+    trainer.extensions = {}
     real, pair_image, pair_label = real_batch(trainer)
     fake, fake_label = (x.detach() for x in trainer.draw(4))
     image, joint = (copy.deepcopy(d) for d in (trainer.image_discriminator, trainer.joint_discriminator))
     pairs = 2
-    losses, features = trainer.discriminator_phase(real, pair_image, pair_label, fake, fake_label, pairs)
+    losses, seen = trainer.discriminator_phase(real, pair_image, pair_label, fake, fake_label, pairs)
 
     d_image = trainer.image_loss(image(real), True) + trainer.image_loss(image(fake), False)
-    logits, expected = joint(pair_image, pair_label)
+    logits, _ = joint(pair_image, pair_label)
     d_joint = trainer.joint_loss(logits, True)
     d_joint = d_joint + trainer.joint_loss(joint(fake[:pairs], fake_label[:pairs])[0], False)
     (d_image + d_joint).backward()
     assert losses["d_image"] == pytest.approx(d_image.item(), rel=1e-4)
     assert losses["d_joint"] == pytest.approx(d_joint.item(), rel=1e-4)
-    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(seen[0], pair_image) and torch.equal(seen[1], pair_label)
     for mine, plain in ((trainer.image_discriminator, image), (trainer.joint_discriminator, joint)):
         for (name, weight), other in zip(mine.named_parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(weight.grad, other.grad, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_features_are_matched_with_those_of_the_discriminator_after_its_step() -> None:
+    """The generator's step sees what D_m has become, on both sides of the comparison."""
+    trainer = tiny_trainer(lr=0.05)
+    trainer.joint_discriminator.eval()
+    trainer.extensions = {}
+    real, pair_image, pair_label = real_batch(trainer)
+    fake, fake_label = trainer.draw(4)
+    before = copy.deepcopy(trainer.joint_discriminator)
+    _, seen = trainer.discriminator_phase(real, pair_image, pair_label, fake, fake_label, 2)
+    after = copy.deepcopy(trainer.joint_discriminator)
+    losses = trainer.generator_phase(fake, fake_label, 2, seen)
+
+    matching = FeatureMatchingLoss()
+    drawn = after(fake[:2], fake_label[:2])[1]
+    assert losses["feature_matching"] == pytest.approx(matching(drawn, after(pair_image, pair_label)[1]).item())
+    stale = matching(drawn, before(pair_image, pair_label)[1]).item()
+    assert losses["feature_matching"] != pytest.approx(stale, rel=0.01)
 
 
 def gradients(trainer: SemanticGANTrainer, part: str) -> float:
@@ -306,33 +324,6 @@ def test_average_follows_the_generator() -> None:
         torch.equal(trainer.ema.average.mean_w, trainer.generator.mean_w) and trainer.generator.mean_w.abs().sum() > 0
     )
     assert moved(trainer.ema.average, before)
-
-
-@pytest.mark.parametrize(("sign", "expected"), [(0.9, 0.54), (0.3, 0.46)])
-def test_adaptive_strength_moves_towards_the_target(sign: float, expected: float) -> None:
-    trainer = tiny_trainer(real_sign_target=0.6, adaptation_images=100)
-    trainer.adapt(sign, 4)
-    assert trainer.augmentation.p.item() == pytest.approx(expected)
-
-
-def test_adaptive_strength_stays_a_probability() -> None:
-    trainer = tiny_trainer(real_sign_target=0.6, adaptation_images=4)
-    for sign, end in ((1.0, 1.0), (-1.0, 0.0)):
-        for _ in range(3):
-            trainer.adapt(sign, 4)
-        assert trainer.augmentation.p == end
-
-
-def test_strength_is_kept_without_a_target() -> None:
-    trainer = tiny_trainer()
-    trainer.run()
-    assert trainer.augmentation.p == 0.5 and trainer.state.output[0]["augment_p"] == 0.5
-
-
-def test_adaptive_strength_moves_in_a_run() -> None:
-    trainer = tiny_trainer(real_sign_target=-2.0, adaptation_images=16)
-    trainer.run()
-    assert trainer.state.output[0]["augment_p"] == 1.0
 
 
 # ---- autocast
@@ -475,4 +466,79 @@ def test_networks_that_do_not_fit(networks: dict[str, nn.Module], match: str) ->
 def test_given_losses_are_used() -> None:
     penalties = {"r1_image": R1Penalty(1.0), "r1_joint": R1Penalty(2.0), "path_length": PathLengthPenalty(weight=3.0)}
     trainer = tiny_trainer(**penalties)
-    assert all(getattr(trainer, name) is penalty for name, penalty in penalties.items())
+    assert all(getattr(trainer.settings, name) is penalty for name, penalty in penalties.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"lr": 0.0}, "lr 0.0 must be positive"),
+        ({"style_mixing": 1.5}, "style_mixing 1.5 in"),
+        ({"r1_interval": -1}, "r1_interval -1"),
+        ({"path_length_interval": -2}, "0 switches the regulariser off"),
+    ],
+)
+def test_ranges(settings: dict[str, float], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        GANSettings(**settings)
+
+
+def test_the_papers_training_alone() -> None:
+    trainer = tiny_trainer(extensions={})
+    assert set(trainer.checkpoint) == {
+        "ema",
+        "generator",
+        "generator_ema",
+        "image_discriminator",
+        "joint_discriminator",
+        "g_optimizer",
+        "d_image_optimizer",
+        "d_joint_optimizer",
+        "path_length",
+    }
+    trainer.run()
+    first = trainer.state.output[0]
+    assert {str(name) for name, value in first.items() if isinstance(value, float)} == LOSSES - {"augment_p"}
+    # the images come as the loader gives them
+    given = next(iter(SemiSupervisedLoader(tiny_items(7), tiny_items(3), batch_size=4, pair_batch_size=2, steps=1)))
+    trainer = tiny_trainer(extensions={}, steps=1)
+    trainer.run()
+    assert torch.equal(torch.stack([item["image"] for item in trainer.state.output]), given["image"])
+
+
+def test_buffers_that_training_changes_are_declared() -> None:
+    """Every floating-point buffer that moves in a run, but for vectors that follow from the weights, is declared."""
+    trainer = tiny_trainer(real_sign_target=2.0, adaptation_images=50)
+    modules = {name: item for name, item in trainer.checkpoint.items() if isinstance(item, nn.Module)}
+    buffers = {(name, key): b for name, item in modules.items() for key, b in item.named_buffers()}
+    before = {place: buffer.clone() for place, buffer in buffers.items()}
+    trainer.run()
+    changed = {place for place, buffer in buffers.items() if not torch.equal(buffer, before[place])}
+    declared = {id(buffer) for buffer in trainer.changing_buffers}
+    spectral = {place for place in changed if "parametrizations" in place[1]}
+    assert {id(buffers[place]) for place in changed - spectral} == declared and len(declared) == 4
+
+
+def test_an_extension_of_another_training_is_named() -> None:
+    with pytest.raises(TypeError, match="extension mine is .*CodeLoss.*takes a GANExtension"):
+        tiny_trainer(extensions={"mine": CodeLoss()})
+
+
+class Brighter(GANExtension):
+    """A variant in a few lines: D_r sees brighter images."""
+
+    def show_image(self, image: Tensor) -> Tensor:
+        return image + 0.5
+
+    def follow(self, losses: dict[str, float], images: int) -> dict[str, float]:
+        return {"brighter": 0.5 * images}
+
+
+def test_a_variant_is_a_class_and_a_name() -> None:
+    trainer = tiny_trainer(extensions={"brighter": Brighter()}, steps=1)
+    seen: list[Tensor] = []
+    trainer.image_discriminator.register_forward_pre_hook(lambda network, args: seen.append(args[0]))
+    trainer.run()
+    target = torch.stack([item["image"] for item in trainer.state.output])
+    torch.testing.assert_close(seen[0][:4], target + 0.5)
+    assert trainer.state.output[0]["brighter"] == 2.0

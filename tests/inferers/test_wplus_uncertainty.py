@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from monai.inferers import SimpleInferer
 from torch import Tensor
 
-from monai_semgan.inferers import Uncertainty, WPlusInferer, WPlusUncertainty
+from monai_semgan.inferers import SliceWiseInferer, Uncertainty, ViewAveragingInferer, WPlusInferer, WPlusUncertainty
 from monai_semgan.inferers.wplus_uncertainty import mean_rank, probabilities, spread
 from monai_semgan.networks.nets import SemanticGAN
 from tests.tiny_bundle import TINY_NETWORK
@@ -53,8 +54,8 @@ def test_probabilities_are_those_of_foreground_classes() -> None:
 
 def test_scores_are_those_of_the_codes_that_were_sampled(network: SemanticGAN) -> None:
     image = images(2)
-    found = WPlusUncertainty(samples=1, steps=3)(image, network)
-    refined = WPlusInferer(steps=3)(image, network, return_details=True)
+    found = WPlusUncertainty(WPlusInferer(amp=False), samples=1, steps=3)(image, network)
+    refined = WPlusInferer(steps=3, amp=False)(image, network, return_details=True)
     torch.testing.assert_close(
         found.reconstruction_error, (refined.reconstruction - image).square().mean((1, 2, 3)).sqrt()
     )
@@ -67,7 +68,7 @@ def test_a_seed_repeats_the_scores_and_a_batch_does_not_change_them_without_jitt
     image = images(3)
 
     def run(values: Tensor, seed: int = 0, **settings: Any) -> Uncertainty:
-        uncertainty = WPlusUncertainty(samples=3, steps=2, **settings)
+        uncertainty = WPlusUncertainty(WPlusInferer(amp=False), samples=3, steps=2, **settings)
         return uncertainty(values, network, generator=torch.Generator().manual_seed(seed))
 
     assert torch.equal(run(image).spread, run(image).spread)
@@ -91,6 +92,18 @@ def test_settings_of_the_inferer_are_kept_and_it_is_left_as_it_was(network: Sema
     assert (uncertainty.inferer.steps, uncertainty.inferer.regulariser_weight) == (2, 0.7)
     uncertainty(images(2), network)
     assert inferer.steps == 40
+
+
+def test_samples_are_those_of_the_inferer_that_others_wrap(network: SemanticGAN) -> None:
+    inner = WPlusInferer(regulariser_weight=0.7)
+    wrapped = SliceWiseInferer(ViewAveragingInferer(inner, flips=[[-1]]))
+    image = images(2)
+    plain, found = (WPlusUncertainty(inferer, samples=1, steps=2)(image, network) for inferer in (inner, wrapped))
+    assert torch.equal(found.spread, plain.spread) and torch.equal(
+        found.reconstruction_error, plain.reconstruction_error
+    )
+    with pytest.raises(ValueError, match="inferer is a SimpleInferer, samples are refined by a WPlusInferer"):
+        WPlusUncertainty(SliceWiseInferer(SimpleInferer()))
 
 
 def test_mean_rank_weighs_both_scores() -> None:

@@ -25,6 +25,7 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from monai_semgan.bundle import Bundle
 from monai_semgan.networks.nets import SemanticGAN
 from tests.image_files import oblique_affine, write_dicom
 from tests.tiny_bundle import TINY_NETWORK
@@ -110,10 +111,7 @@ class Study:
 
 def draw_studies(bundle: Path, folder: Path) -> dict[str, Study]:
     """Draw images with their masks by a bundle's own model, and write them in several formats and sizes."""
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.yaml"))
-    network = parser.get_parsed_content("network_def").eval()
-    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    network = Bundle(bundle).predictor().network
     folder.mkdir(parents=True, exist_ok=True)
     studies = {}
     for seed, (name, size) in enumerate(SIZES.items()):

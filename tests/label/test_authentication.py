@@ -63,8 +63,7 @@ def test_a_server_with_authentication_serves_holders_of_a_role(
     (tmp_path / "studies").mkdir()
     write_scan(tmp_path / "studies")
     port = free_port()
-    command = [sys.executable, "-m", "monai_semgan.label_app", "--studies", "studies", "--models", str(bundle)]
-    command += ["--port", str(port)]
+    command = [sys.executable, "-m", "monai_semgan", "label", "studies", "--bundles", str(bundle), "--port", str(port)]
     with serving(command, port, tmp_path / "server.log", tmp_path) as url:
 
         def status(roles: tuple[str, ...] | None, signer: rsa.RSAPrivateKey = key, model: str = LIVER) -> str:

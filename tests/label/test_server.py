@@ -72,15 +72,8 @@ def studies(folder: Path, bundles: dict[str, Path]) -> dict[str, Study]:
 @pytest.fixture(scope="module")
 def url(folder: Path, bundles: dict[str, Path], studies: dict[str, Study]) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "monai_semgan.label_app", "--studies", str(folder / "studies")]
-    command += [
-        "--models",
-        ",".join(map(str, bundles.values())),
-        "--port",
-        str(port),
-        "--work_dir",
-        str(folder / "app"),
-    ]
+    command = [sys.executable, "-m", "monai_semgan", "label", str(folder / "studies")]
+    command += ["--bundles", *map(str, bundles.values()), "--port", str(port), "--work-dir", str(folder / "app")]
     with serving(command, port, folder / "server.log", folder) as address:
         yield address
 
@@ -192,7 +185,8 @@ def test_what_cannot_be_served_is_refused_in_words(
     cases: list[tuple[int, str, Any]] = [
         (422, "is damaged or not a PNG", lambda: client.infer(LUNG, "broken", {})),
         (422, "is damaged or not a PNG", lambda: client.infer(LUNG, "", {}, file=str(text))),
-        (422, "is neither DICOM nor one of .nii", lambda: client.infer(LIVER, "png", {})),
+        (422, "is neither DICOM nor one of .dcm", lambda: client.infer(LIVER, "png", {})),
+        (422, "modality is 'pet', known are ct, mri", lambda: client.infer(LIVER, "scan", {"modality": "pet"})),
         (422, "not one 2-D image", lambda: client.infer(LUNG, "scan", {})),
         (404, "there is no image 'nowhere'", lambda: client.infer(LUNG, "nowhere", {})),
         (404, "there is no model 'nothing'", lambda: client.infer("nothing", "png", {})),

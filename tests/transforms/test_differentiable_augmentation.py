@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import affine_transform, gaussian_filter
 from torch import Tensor
 
-from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
+from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation, piecewise_linear
 
 GEOMETRY = {"scale": 0.3, "stretch": 0.2, "shift": 0.2, "rotate": 20}
 RANGES = GEOMETRY | {
@@ -177,6 +177,29 @@ def test_curve_is_linear_between_six_knots_and_keeps_black() -> None:
     assert changed.abs().max() <= 1 + 1e-5
     falls = (at_knots.diff(dim=1) < 0).any(1)
     assert 0.2 < falls.float().mean() < 1
+
+
+def test_curves_are_those_of_numpy_and_go_on_straight() -> None:
+    values = torch.tensor([[-1.2, -0.3, 0.0, 0.1, 0.9], [0.8, 0.2, 0.1, -0.7, -0.9]])
+    images = torch.rand(2, 3, 4, 4) * 2 - 1
+    knots = np.linspace(-1, 1, 5)
+    for row, image, found in zip(values, images, piecewise_linear(values, images), strict=True):
+        np.testing.assert_allclose(found, np.interp(image, knots, row), atol=1e-6)
+    beyond = piecewise_linear(values, torch.tensor([-1.5, 1.5]).expand(2, 1, 1, 2)).flatten(1)
+    torch.testing.assert_close(beyond, torch.tensor([[-2.1, 1.7], [1.4, -1.1]]))
+
+
+def test_curves_give_gradients_to_images_and_values() -> None:
+    values = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    # between knots: at them the slope jumps
+    images = torch.tensor([-0.9, -0.4, 0.1, 0.6]).view(1, 1, 2, 2).repeat(2, 1, 1, 1).requires_grad_()
+    along_values, along_images = torch.autograd.grad(piecewise_linear(values, images).sum(), (values, images))
+    # a value counts by how near it is to each pixel, in distances of knots
+    place = (images.detach()[0].flatten() + 1) * 1.5
+    weights = (1 - (place[:, None] - torch.arange(4)).abs()).clamp(min=0).sum(0)
+    torch.testing.assert_close(along_values, weights.double().expand(2, 4))
+    slopes = values.detach().diff(dim=1)[:, place.long()] * 1.5
+    torch.testing.assert_close(along_images.flatten(1), slopes.float())
 
 
 def test_weak_curve_stays_near_the_identity() -> None:

@@ -9,11 +9,11 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
-from monai.transforms import Compose, Invertd
+from monai.transforms import Compose, Invertd, Orientationd
 from scipy.ndimage import center_of_mass
 
-from monai_semgan.transforms.axial import Axial, Axiald
 from monai_semgan.transforms.fit_in_plane import FitInPlane, FitInPlaned
+from monai_semgan.transforms.scores import AXIAL, LABELS, axial
 from tests.volume_files import affines, ellipsoid
 
 SIZE = 32
@@ -21,7 +21,7 @@ SIZE = 32
 
 def there_and_back(volume: np.ndarray, affine: np.ndarray, **settings: object) -> tuple[MetaTensor, MetaTensor]:
     """The volume on the network's grid, and back on its own."""
-    chain = Compose([Axiald("image"), FitInPlaned("image", SIZE, **settings)])
+    chain = Compose([Orientationd("image", AXIAL, labels=LABELS), FitInPlaned("image", SIZE, **settings)])
     item = chain({"image": MetaTensor(torch.tensor(volume)[None].float(), affine=affine)})
     invert = Invertd("pred", chain, "image", nearest_interp=settings.get("mode") == "nearest")
     return item["image"], invert({**item, "pred": MetaTensor(item["image"])})["pred"]
@@ -39,8 +39,8 @@ def test_label_comes_back(affine: np.ndarray, shape: tuple[int, int, int], radiu
     assert back.shape[1:] == shape
     np.testing.assert_allclose(back.affine, affine, atol=1e-9)
     # patients are no strips: at 5 to 1 and more the shorter side of the field shrinks to a few pixels
-    axial = Axial()(MetaTensor(torch.tensor(label)[None], affine=affine))
-    extent = np.linalg.norm(axial.affine[:3, :2], axis=0) * axial.shape[1:3]
+    shown = axial(MetaTensor(torch.tensor(label)[None], affine=affine))
+    extent = np.linalg.norm(shown.affine[:3, :2], axis=0) * shown.shape[1:3]
     assume(extent.max() <= 3 * extent.min())
     assert dice(back[0].numpy() > 0.5, label) >= 0.97
 
@@ -77,10 +77,10 @@ def test_square_pixels_that_fit_keep_their_values(
 
 @given(affines(), st.tuples(*[st.integers(12, 40)] * 3))
 def test_affine_follows(affine: np.ndarray, shape: tuple[int, int, int]) -> None:
-    axial = Axial()(MetaTensor(torch.tensor(ellipsoid(shape, radius=0.6))[None].float(), affine=affine))
-    out = FitInPlane(SIZE)(axial)
+    shown = axial(MetaTensor(torch.tensor(ellipsoid(shape, radius=0.6))[None].float(), affine=affine))
+    out = FitInPlane(SIZE)(shown)
     # the mask's centre of mass stays where it was in the patient
-    centres = [volume.affine.numpy() @ [*center_of_mass(volume[0].numpy()), 1] for volume in (axial, out)]
+    centres = [volume.affine.numpy() @ [*center_of_mass(volume[0].numpy()), 1] for volume in (shown, out)]
     pixel = np.linalg.norm(out.affine.numpy()[:3, :3], axis=0).max()
     np.testing.assert_allclose(centres[0], centres[1], atol=0.1 * pixel)
 
@@ -101,23 +101,6 @@ def test_a_share_of_the_square_is_filled_and_comes_back() -> None:
     out = fit(volume)
     assert (out[0, 15:35, 5:45] > 0).all() and (out > 0).sum() == 20 * 40 * 2
     torch.testing.assert_close(fit.inverse(out).as_tensor(), volume.as_tensor())
-
-
-def test_each_modality_fills_a_share_of_its_own_and_comes_back() -> None:
-    chain = Compose([FitInPlaned(["image", "label"], 50, value=0, fill={"ct": 1.0, "mri": 0.8}, modality="ct")])
-    volume = MetaTensor(torch.rand(1, 20, 40, 2) + 1, affine=np.eye(4))
-    for named, width in (({}, 50), ({"modality": "ct"}, 50), ({"modality": "mri"}, 40)):
-        item = chain({"image": volume, "label": volume, **named})
-        assert (item["image"] > 0).sum() == (item["label"] > 0).sum() == width // 2 * width * 2
-        # predictions do not name the modality
-        inverted = Invertd("pred", chain, "image")({**item, "pred": item["image"]})["pred"]
-        assert inverted.shape == volume.shape
-        if width == 40:
-            torch.testing.assert_close(inverted.as_tensor(), volume.as_tensor())
-    with pytest.raises(ValueError, match="modality is 'pet', known are ct, mri"):
-        chain.transforms[0]({"image": volume, "modality": "pet"})
-    with pytest.raises(ValueError, match="fill is 2"):
-        FitInPlaned("image", 50, fill={"ct": 1.0, "mri": 2.0})
 
 
 def test_padding_is_the_minimum_by_default() -> None:
@@ -154,5 +137,7 @@ def test_what_does_not_fit() -> None:
         FitInPlane(0)
     with pytest.raises(ValueError, match="fill is 0"):
         FitInPlane(8, fill=0)
+    with pytest.raises(ValueError, match="fill is 2"):
+        FitInPlaned("image", 50, fill=2.0)
     with pytest.raises(ValueError, match="mode is 'cubic'"):
         FitInPlane(8, mode="cubic")

@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
+from monai_semgan.bundle import Bundle
+from monai_semgan.data import cohort
 from monai_semgan.transforms.mri_scale import MRIScale, MRIScaled, body_mask, intensity_landmarks
+from tests.volume_files import BACK, HEAD, LEFT, affine_of, write_volume
 
 SHAPE = (96, 80, 3)
 
@@ -103,6 +109,35 @@ def test_landmarks_are_the_mean_over_volumes() -> None:
     np.testing.assert_allclose(intensity_landmarks(iter(volumes)), np.mean(single, axis=0), atol=1e-6)
     with pytest.raises(ValueError, match="no volume"):
         intensity_landmarks([])
+
+
+def displayed(bundle: Bundle, folder: Path, **settings: object) -> Iterator[torch.Tensor]:
+    """Volumes of a folder as the bundle shows them, before slices are brought to the network's size."""
+    display = bundle.parser().get_parsed_content("display")
+    for item in cohort(folder, spatial_dims=3, **settings):
+        yield display(item)["image"].as_tensor()
+
+
+def test_landmarks_of_windowed_volumes(tmp_path: Path) -> None:
+    # bodies in a frame of air, one twice as far from -100 as the other
+    values = np.random.default_rng(0).uniform(-100, 20, (220, 220, 2))
+    for number in (1, 2):
+        body = np.full((250, 250, 2), -1000, np.int16)
+        body[15:235, 15:235] = -100 + number * (values + 100)
+        write_volume(tmp_path / f"{number}.nii.gz", body, affine_of(LEFT, BACK, HEAD))
+    found = intensity_landmarks(displayed(Bundle("liver_ct_mri"), tmp_path), number=3, percentile=25)
+    # a window of 400 about 40, so 200 HU are 1 and -100 HU are -0.7
+    quarters = -100 + 120 * np.array([0.25, 0.5, 0.75])
+    expected = [np.mean([(-100 + number * (quarter + 100) - 40) / 200 for number in (1, 2)]) for quarter in quarters]
+    # smoothing moves the body's edge by a pixel or two
+    np.testing.assert_allclose(found, expected, atol=0.06)
+
+
+def test_the_bundle_has_those_of_its_training(real_data: Path) -> None:
+    bundle, folder = Bundle("liver_ct_mri"), real_data / "liver"
+    found = intensity_landmarks(displayed(bundle, folder, datalist=folder / "datalist.json", list_key="train_8"))
+    shipped = bundle.read("inference.yaml")["steps"]["landmarks"]["landmarks"]
+    assert [round(value, 2) for value in found] == shipped
 
 
 def test_settings_out_of_range() -> None:

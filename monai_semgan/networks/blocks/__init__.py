@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from monai_semgan.networks.blocks.output_branch import OutputBranch
-from monai_semgan.networks.blocks.residual_block import ResidualDownBlock
-from monai_semgan.networks.blocks.style_block import StyleBlock
-
-__all__ = ["OutputBranch", "ResidualDownBlock", "StyleBlock"]
+from monai_semgan.networks.blocks.output_branch import OutputBranch as OutputBranch
+from monai_semgan.networks.blocks.residual_block import ResidualDownBlock as ResidualDownBlock
+from monai_semgan.networks.blocks.style_block import StyleBlock as StyleBlock

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from monai_semgan.networks.layers.equalized import EqualizedConv2d, EqualizedLinear
-from monai_semgan.networks.layers.fir import FIRFilter
-from monai_semgan.networks.layers.minibatch_stddev import MinibatchStdDev
-from monai_semgan.networks.layers.modulated_conv import ModulatedConv2d
-
-__all__ = ["EqualizedConv2d", "EqualizedLinear", "FIRFilter", "MinibatchStdDev", "ModulatedConv2d"]
+from monai_semgan.networks.layers.equalized import EqualizedConv2d as EqualizedConv2d
+from monai_semgan.networks.layers.equalized import EqualizedLinear as EqualizedLinear
+from monai_semgan.networks.layers.fir import FIRFilter as FIRFilter
+from monai_semgan.networks.layers.minibatch_stddev import MinibatchStdDev as MinibatchStdDev
+from monai_semgan.networks.layers.modulated_conv import ModulatedConv2d as ModulatedConv2d

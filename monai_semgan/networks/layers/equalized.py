@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monai_semgan.networks.layers.winograd import convolve
-
 
 class EqualizedLinear(nn.Module):
     """Fully connected layer whose weights are drawn from N(0, 1) and scaled by 1/sqrt(fan in) at run time.
@@ -72,4 +70,4 @@ class EqualizedConv2d(nn.Module):
         if self.weight.shape[2] == 1 and self.stride == 1 and self.padding == 0:
             # a matrix product over the channels: convolutions of one input channel lose the channels_last layout
             return F.linear(x.movedim(1, 3), self.weight.flatten(1) * self.scale, self.bias).movedim(3, 1)
-        return convolve(x, self.weight * self.scale, self.bias, self.stride, self.padding)
+        return F.conv2d(x, self.weight * self.scale, self.bias, stride=self.stride, padding=self.padding)

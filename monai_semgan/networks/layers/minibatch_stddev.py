@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class MinibatchStdDev(nn.Module):
     """Append one channel that holds the mean standard deviation of the features within groups of images.
 
+    A batch of B images makes ceil(B / group_size) groups whose sizes differ by at most one. An odd image joins a group
+    rather than being one by itself, whose deviation would tell nothing.
+
     Args:
-        group_size: largest number of images in a group; the largest divisor of the batch that does not exceed it is
-            used, so that any batch size works.
+        group_size: largest number of images in a group, at least 2; groups of 2 may have a third.
     """
 
     def __init__(self, group_size: int = 4) -> None:
         super().__init__()
-        if group_size < 1:
-            raise ValueError(f"group_size is {group_size}, it must be at least 1")
+        if group_size < 2:
+            raise ValueError(f"group_size is {group_size}, it must be at least 2: one image has no deviation")
         self.group_size = group_size
 
     def forward(self, x: Tensor, parts: int = 1) -> Tensor:
@@ -32,9 +35,14 @@ class MinibatchStdDev(nn.Module):
         """
         batch, _, height, width = x.shape
         part = batch // parts
-        group = max(n for n in range(1, min(self.group_size, part) + 1) if part % n == 0)
-        # images i, i + B/group, i + 2B/group, ... of a part form a group
-        grouped = x.float().unflatten(0, (parts, group, part // group))
-        deviation = (grouped.var(1, unbiased=False) + 1e-8).sqrt().mean((2, 3, 4))
-        channel = deviation.repeat(1, group).flatten()[:, None, None, None].expand(batch, 1, height, width)
+        groups = max(1, min(-(-part // self.group_size), part // 2))
+        rows = -(-part // groups)
+        # images i, i + groups, i + 2 groups, ... of a part form a group; the last row may be short
+        padded = F.pad(x.float().unflatten(0, (parts, part)), (0, 0, 0, 0, 0, 0, 0, rows * groups - part))
+        grouped = padded.unflatten(1, (rows, groups))
+        member = (torch.arange(rows * groups, device=x.device) < part).float().view(rows, groups, 1, 1, 1)
+        mean = grouped.sum(1, keepdim=True) / member.sum(0)
+        variance = ((grouped - mean).square() * member).sum(1) / member.sum(0)
+        deviation = (variance + 1e-8).sqrt().mean((2, 3, 4))
+        channel = deviation.repeat(1, rows)[:, :part].flatten()[:, None, None, None].expand(batch, 1, height, width)
         return torch.cat([x, channel.to(x.dtype)], dim=1)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from monai_semgan.networks.layers.equalized import EqualizedLinear
 from monai_semgan.networks.layers.fir import FIRFilter
-from monai_semgan.networks.layers.winograd import convolve
 
 
 class ModulatedConv2d(nn.Module):
@@ -77,7 +76,7 @@ class ModulatedConv2d(nn.Module):
             x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
             x = self.fir(x, padding=1, gain=4.0)
         else:
-            x = convolve(x, weight, padding=self.padding)
+            x = F.conv2d(x, weight, padding=self.padding)
         if not self.demodulate:
             return x, torch.ones_like(x[:, :, :1, :1])
         # elementwise product and sum, because a matrix product would be autocast to bf16

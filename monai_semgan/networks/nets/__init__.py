@@ -5,20 +5,10 @@
 
 from __future__ import annotations
 
-from monai_semgan.networks.nets.image_discriminator import ImageDiscriminator
-from monai_semgan.networks.nets.joint_discriminator import JointDiscriminator
-from monai_semgan.networks.nets.semantic_gan import SemanticGAN
-from monai_semgan.networks.nets.semantic_generator import SemanticGenerator
-from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder
-from monai_semgan.networks.nets.wplus_preconditioner import WPlusPreconditioner
-from monai_semgan.networks.nets.wplus_prior import WPlusPrior
-
-__all__ = [
-    "ImageDiscriminator",
-    "JointDiscriminator",
-    "SemanticGAN",
-    "SemanticGenerator",
-    "WPlusEncoder",
-    "WPlusPreconditioner",
-    "WPlusPrior",
-]
+from monai_semgan.networks.nets.image_discriminator import ImageDiscriminator as ImageDiscriminator
+from monai_semgan.networks.nets.joint_discriminator import JointDiscriminator as JointDiscriminator
+from monai_semgan.networks.nets.semantic_gan import SemanticGAN as SemanticGAN
+from monai_semgan.networks.nets.semantic_generator import SemanticGenerator as SemanticGenerator
+from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder as WPlusEncoder
+from monai_semgan.networks.nets.wplus_preconditioner import WPlusPreconditioner as WPlusPreconditioner
+from monai_semgan.networks.nets.wplus_prior import WPlusPrior as WPlusPrior

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from monai_semgan.networks.blocks.residual_block import ResidualDownBlock
 from monai_semgan.networks.layers.equalized import EqualizedConv2d, EqualizedLinear
 from monai_semgan.networks.layers.minibatch_stddev import MinibatchStdDev
-from monai_semgan.networks.nets.semantic_generator import check_size
+from monai_semgan.networks.nets.semantic_generator import check_size, check_width
 
 
 class ImageDiscriminator(nn.Module):
@@ -32,23 +32,13 @@ class ImageDiscriminator(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        size: int,
-        in_channels: int = 1,
-        channel_base: int = 2048,
-        channel_max: int = 256,
-        group_size: int = 4,
+        self, *, size: int, in_channels: int = 1, channel_base: int = 2048, channel_max: int = 256, group_size: int = 4
     ) -> None:
         super().__init__()
         steps = check_size(size) - 2
         if in_channels < 1:
             raise ValueError(f"in_channels is {in_channels}, it must be at least 1")
-        if channel_base < size or channel_max < 1:
-            raise ValueError(
-                f"channel_base {channel_base} leaves no channel at {size} px: it must be at least {size}, "
-                f"and channel_max ({channel_max}) at least 1"
-            )
+        check_width(size, channel_base, channel_max)
         channels = [min(channel_base // (size >> step), channel_max) for step in range(steps + 1)]
         self.size = size
         self.in_channels = in_channels

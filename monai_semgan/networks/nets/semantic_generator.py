@@ -29,6 +29,15 @@ def check_size(size: int, smallest: int = 16) -> int:
     return int(math.log2(size))
 
 
+def check_width(size: int, channel_base: int, channel_max: int) -> None:
+    """Refuse widths that leave no channel at some resolution."""
+    if channel_base < size or channel_max < 1:
+        raise ValueError(
+            f"channel_base {channel_base} leaves no channel at {size} px: it must be at least {size}, "
+            f"and channel_max ({channel_max}) at least 1"
+        )
+
+
 class MappingNetwork(nn.Module):
     """Map Z to W: normalise z to unit root mean square, then equalised linear layers with leaky ReLU.
 
@@ -137,11 +146,7 @@ class SemanticGenerator(nn.Module):
             raise ValueError(f"label_channels is {label_channels}, it must be at least 1")
         if latent_dim < 1 or mapping_layers < 1:
             raise ValueError(f"latent_dim {latent_dim} and mapping_layers {mapping_layers} must be at least 1")
-        if channel_base < size or channel_max < 1:
-            raise ValueError(
-                f"channel_base {channel_base} leaves no channel at {size} px: it must be at least {size}, "
-                f"and channel_max ({channel_max}) at least 1"
-            )
+        check_width(size, channel_base, channel_max)
         self.size = size
         self.image_channels = image_channels
         self.label_channels = label_channels
@@ -193,6 +198,23 @@ class SemanticGenerator(nn.Module):
         """
         mixed = torch.arange(self.num_codes, device=w.device) >= crossover[:, None]
         return torch.where(mixed[:, :, None], w_mix[:, None], w[:, None])
+
+    @torch.jit.unused
+    def draw_codes(self, batch: int, style_mixing: float) -> tuple[Tensor, Tensor]:
+        """Draw W+ codes, some of which change latents at a random layer (arXiv:1812.04948, section 3.1).
+
+        Args:
+            batch: number of codes.
+            style_mixing: probability that an image takes two latents.
+
+        Returns:
+            The W codes of the first layers ``(batch, latent_dim)`` and the W+ codes ``(batch, num_codes, latent_dim)``.
+        """
+        device = self.mean_w.device
+        w, w_mix = self.mapping(torch.randn(2 * batch, self.latent_dim, device=device)).chunk(2)
+        crossover = torch.randint(1, self.num_codes, (batch,), device=device)
+        mixes = torch.rand(batch, device=device) < style_mixing
+        return w, self.mix_styles(w, w_mix, torch.where(mixes, crossover, self.num_codes))
 
     @torch.jit.unused
     @torch.no_grad()

@@ -1,0 +1,128 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The command ``semgan``: one file a command, which holds arguments and messages only."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+# in the order of the help; each is a file of this folder with add_arguments(parser) and run(options)
+COMMANDS = {
+    "segment": "segment images or volumes",
+    "evaluate": "segment the images of a list and score them against their labels",
+    "train": "train a bundle: U-Net, generative model, encoder",
+    "label": "start a MONAI Label server for annotators",
+    "demo": "let models draw images, and segment these",
+    "table": "train and evaluate with several numbers of labels, and write the table",
+    "benchmark": "measure the speed of training, refinement and generator",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` that names the option or command nearest to one that it does not know."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program; exit code 2."""
+        # argparse lists the choices that there are
+        wrong, _, choices = message.partition("(choose from")
+        known = choices.strip(" )").replace("'", "").split(", ") if choices else list(self._option_string_actions)
+        for word in wrong.replace("'", " ").split():
+            near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
+            if near and near[0] != word and (choices or word.startswith("-")):
+                message += f"; did you mean {near[0]}?"
+                break
+        super().error(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the command line; ``sys.argv`` by default.
+
+    Returns:
+        The exit code: 0 when all went well, 1 when something failed, 2 for a wrong command line.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((word for word in words if not word.startswith("-")), None)
+    parser = Parser(prog="semgan", description="SemanticGAN for MONAI. Each command has a help of its own.")
+    parser.add_argument("--version", action="store_true", help="tell the version and end")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    for command, summary in COMMANDS.items():
+        sub = commands.add_parser(
+            command, help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        # commands import torch and MONAI only when they run, and others not even their arguments
+        if command == name or "_ARGCOMPLETE" in os.environ:
+            importlib.import_module(f"monai_semgan.cli.{command}").add_arguments(sub)
+    complete(parser)
+    options, unknown = parser.parse_known_args(words)
+    if options.version:
+        from monai_semgan import __version__
+
+        print(__version__)
+        return 0
+    if options.command is None:
+        parser.print_help()
+        return 2
+    if unknown:
+        commands.choices[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    try:
+        return importlib.import_module(f"monai_semgan.cli.{options.command}").run(options) or 0
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "interrupted: the same command with --resume, or of a training the same command, goes on", file=sys.stderr
+        )
+        return 130
+
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Let shells complete words, where argcomplete is installed."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the option for settings of the bundle's configs."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="ID=VALUE",
+        dest="settings",
+        help="a setting of the bundle's configs by its id, such as batch_size=4; may be given several times",
+    )
+
+
+def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read the values of ``--set``, as YAML does.
+
+    Raises:
+        ValueError: when one is no ID=VALUE.
+    """
+    import yaml
+
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--set {pair} is no ID=VALUE, such as batch_size=4")
+        settings[name] = yaml.safe_load(value)
+    return settings
+
+
+def distributed(config: str) -> list[str]:
+    """The config that shares work, in a process that ``torchrun`` started beside others."""
+    return [config] if int(os.environ.get("WORLD_SIZE", 1)) > 1 else []

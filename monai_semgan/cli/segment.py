@@ -1,0 +1,64 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``semgan segment INPUT OUTPUT``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from monai_semgan.cli import add_settings, distributed, read_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("input", help="a folder, searched with all folders in it, or one file")
+    parser.add_argument("output", help="folder for masks, overlays and report.csv")
+    add_inference(parser)
+    parser.add_argument("--datalist", help="JSON file that names the images; INPUT is the folder its paths start from")
+    parser.add_argument("--list", default="test", metavar="NAME", help="list of the datalist")
+
+
+def add_inference(parser: argparse.ArgumentParser) -> None:
+    """Add what all commands that segment take."""
+    parser.add_argument("--bundle", default="lung_xray", help="folder of a bundle, or the name of one that came along")
+    parser.add_argument("--preset", choices=("fast", "balanced", "best"), help="time an image gets; None: the bundle's")
+    parser.add_argument("--steps", type=int, help="steps of refinement; 0: encoder alone, None: the preset's")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    parser.add_argument("--batch-size", type=int, help="images refined together; None: the bundle's")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read images")
+    parser.add_argument("--weights", metavar="FILE", help="other weights than the bundle's")
+    parser.add_argument("--modality", choices=("ct", "mri", "CT", "MRI", "MR"), help="of volumes; None: the bundle's")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    add_settings(parser)
+
+
+def inference_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings of inference.yaml by id, from the options that were given."""
+    modality = (
+        None if options.modality is None else {"mr": "mri"}.get(options.modality.lower(), options.modality.lower())
+    )
+    given = {
+        "output_dir": options.output,
+        "displayable_configs::preset": options.preset,
+        "displayable_configs::refine_steps": options.steps,
+        "device": None if options.device == "auto" else options.device,
+        "batch_size": options.batch_size,
+        "num_workers": options.workers,
+        "ckpt_path": options.weights,
+        "modality": modality,
+        "resume": options.resume,
+    }
+    return {name: value for name, value in given.items() if value is not None} | read_settings(options.settings)
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Run the command."""
+    from monai_semgan.bundle import Bundle
+
+    settings = {"dataset_dir": options.input} | inference_settings(options)
+    if options.datalist:
+        settings |= {"datalist": options.datalist, "list_key": options.list}
+    Bundle(options.bundle).run("inference.yaml", *distributed("multi_gpu_inference.yaml"), **settings)
+    return None

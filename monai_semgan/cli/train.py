@@ -1,0 +1,65 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``semgan train BUNDLE``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from monai_semgan.cli import add_settings, distributed, read_settings
+
+STAGES = ("unet", "gan", "encoder")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("bundle", help="folder of a bundle, or the name of one that came along")
+    parser.add_argument("--datalist", required=True, help="JSON file with lists of images, of some with labels")
+    parser.add_argument("--root", metavar="DIR", help="folder that its paths start from; None: the datalist's own")
+    parser.add_argument(
+        "--output", required=True, help="folder for unet/, gan/ and encoder/; weights: encoder/model.pt"
+    )
+    parser.add_argument("--train-list", default="train", metavar="NAME", help="list of the labelled images")
+    parser.add_argument("--val-list", default="val", metavar="NAME", help="list that the encoder is validated on")
+    parser.add_argument(
+        "--image-lists", nargs="+", default=["unlabeled"], metavar="NAME", help="lists whose labels are not read"
+    )
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="what to train, in this order"
+    )
+    parser.add_argument("--generator", metavar="FILE", help="checkpoint of another GAN; None: that of the stage gan")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    parser.add_argument("--workers", type=int, default=2, help="threads that read images at the start")
+    add_settings(parser)
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Run the command: each stage goes on where it was interrupted, and finished ones end at once."""
+    from monai_semgan.bundle import Bundle
+
+    bundle, output = Bundle(options.bundle), Path(options.output)
+    common: dict[str, Any] = {"datalist": options.datalist, "train_list": options.train_list}
+    common |= {"num_workers": options.workers} | ({"dataset_dir": options.root} if options.root else {})
+    common |= {} if options.device == "auto" else {"device": options.device}
+    unet, gan = output / "unet" / "model.pt", Path(options.generator or output / "gan" / "state.pt")
+    for stage in STAGES:
+        settings = common | {"output_dir": output / stage}
+        if stage not in options.stages or (stage == "unet" and unet.is_file()):
+            continue
+        if stage != "unet":
+            settings["image_lists"] = [*options.image_lists, options.train_list]
+        if stage == "encoder":
+            settings |= {"val_list": options.val_list, "gan_ckpt_path": gan}
+            settings |= {"teacher_ckpt_path": unet} if unet.is_file() else {}
+        print(f"{stage}: {output / stage}", flush=True)
+        known = bundle.read(f"train_{stage}.yaml")
+        chosen = read_settings(options.settings)
+        # a setting of one stage alone is left out of the others
+        settings |= {
+            name: value for name, value in chosen.items() if len(options.stages) == 1 or name.split("::")[0] in known
+        }
+        bundle.run(f"train_{stage}.yaml", *distributed("multi_gpu_train.yaml"), **settings)
+    return None

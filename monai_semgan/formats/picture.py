@@ -1,0 +1,115 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Pictures: PNG, JPEG, TIFF, BMP and WebP files."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from monai.data import MetaTensor
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from monai_semgan.formats.registry import Format, mask_values, register, with_suffix
+
+
+@register
+class Picture(Format):
+    """Pictures of 8 and 16 bits, turned as EXIF says, grey or RGB as they are displayed.
+
+    Palettes, CMYK and Lab become RGB, by the ICC profile where there is one; transparency is dropped. 16-bit colours
+    with a profile come with 8 bits.
+    """
+
+    name = "picture"
+    suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+    spatial_dims = (2,)
+
+    def read(self, path: Path, spatial_dims: int = 2) -> MetaTensor:
+        """Read a picture, ``(1 or 3, column, row)``."""
+        try:
+            with Image.open(path) as image:
+                refused = unsupported(image)
+                if refused is None:
+                    array = displayed(image, path)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"{path.name} is damaged or not a PNG, JPEG, TIFF, BMP or WebP file ({error}): export it again"
+            ) from error
+        if refused is not None:
+            raise ValueError(f"{path.name} {refused}")
+        # (row, column) or (row, column, RGB)
+        return self.image(array.T if array.ndim == 3 else array.T[None], path, np.eye(4), spacing_unit="pixel")
+
+    def write(self, mask: MetaTensor, path: Path, foreground: int | None = None) -> Path:
+        """Write a binary mask as PNG, with ``foreground``, 255 by default, in place of 1."""
+        file = with_suffix(path, ".png")
+        Image.fromarray(mask_values(mask).T * np.uint8(255 if foreground is None else foreground)).save(file)
+        return file
+
+
+def unsupported(image: Image.Image) -> str | None:
+    """Tell why a file that can be opened is not read, and the mend; None if it is."""
+    # what follows the picture in a camera's MPO is its preview or another exposure
+    pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if pages > 1:
+        return f"holds {pages} {'pages' if image.format == 'TIFF' else 'frames'}: give one image a file"
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, (1,))
+    # Pillow would take each byte for a value
+    if tags.get(ExifTags.Base.PlanarConfiguration) == 2 and len(bits) > 1 and max(bits) > 8:
+        return "holds colours of 16 bits plane by plane: save it with interleaved colours"
+    return None
+
+
+def displayed(image: Image.Image, path: Path) -> np.ndarray:
+    """Decode a picture, upright: ``(row, column)`` if it is grey, else ``(row, column, RGB)``."""
+    sixteen_bits = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
+    white_is_zero = getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
+    image.load()
+    # broken EXIF says nothing about the pixels; in place, as they are turned before the EXIF is written anew
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith(("I", "F")):
+        array = np.asarray(image)
+        array = array.astype(array.dtype.newbyteorder("="))
+        # Pillow inverts 8 bits only
+        return np.iinfo(np.uint16).max - array if white_is_zero and array.dtype == np.uint16 else array
+    if image.mode in ("1", "L", "LA", "La"):
+        return np.asarray(image.convert("L"))
+    profile = image.info.get("icc_profile")
+    array = np.asarray(srgb(image, profile))
+    if sixteen_bits and not profile:
+        import SimpleITK as sitk  # late, it is large and seldom needed
+
+        # Pillow has the upper 8 bits alone
+        with suppress(RuntimeError):
+            full = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[..., :3]
+            # ITK gives other values where it does not know the layout, and never turns the picture
+            if np.array_equal(full >> 8, array):
+                return full
+    return array
+
+
+def srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert colours of any kind to RGB; alpha is dropped, the colours below it stay.
+
+    Args:
+        image: the picture, upright or not.
+        profile: its ICC profile; one that is broken, or made for other colours, is passed over.
+
+    Returns:
+        The picture in sRGB if there is a profile, else in the RGB that it has.
+    """
+    # the profile of a CMYK picture is for CMYK, any other for RGB
+    picture = image if image.mode == "CMYK" else image.convert("RGB")
+    if profile:
+        with suppress(ImageCms.PyCMSError, OSError):
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            picture = cast(Image.Image, converted)
+    return picture.convert("RGB")

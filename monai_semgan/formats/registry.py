@@ -1,0 +1,353 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The formats of image files that are known, and reading and writing by them.
+
+A format is a file of this folder with one subclass of :class:`Format`, and one line in ``__init__.py`` that imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.config import PathLike
+from monai.data import ImageReader, MetaTensor
+from monai.utils import convert_to_tensor, ensure_tuple
+
+# percentiles, in percent, between which an image has to have more than one value
+LOWER, UPPER = 0.5, 99.5
+
+
+class Format:
+    """A format of image files.
+
+    Attributes:
+        name: the format's own.
+        suffixes: endings of its files' names, lower case, with the dot.
+        spatial_dims: numbers of dimensions of the images that its files hold.
+    """
+
+    name: str
+    suffixes: tuple[str, ...] = ()
+    spatial_dims: tuple[int, ...] = (2, 3)
+
+    def recognises(self, path: Path) -> bool:
+        """Tell by its content whether a file whose name does not tell is of this format.
+
+        Raises:
+            OSError: when the file cannot be opened.
+        """
+        return False
+
+    def read(self, path: Path, spatial_dims: int) -> MetaTensor:
+        """Read one image.
+
+        Args:
+            path: the file.
+            spatial_dims: 2 for an image, 3 for a volume.
+
+        Returns:
+            What :meth:`image` or :meth:`volume` makes of the file's values.
+
+        Raises:
+            ValueError: when it cannot be read, with the cause and the mend.
+        """
+        raise NotImplementedError
+
+    def image(self, array: np.ndarray, path: Path, affine: np.ndarray, **meta: Any) -> MetaTensor:
+        """Make what :meth:`read` gives.
+
+        Args:
+            array: ``(C, column, row)`` or ``(C, column, row, slice)``, as the file stores them.
+            path: the file.
+            affine: 4x4 matrix from (column, row, slice) to RAS millimetres.
+            meta: ``spacing_unit``, "mm", or "pixel" where the spacing is not known; ``file_shape`` and ``file_affine``,
+                those a NIfTI file has, or should have, to lie over the image; and whatever else is kept of the file.
+
+        Returns:
+            The image as float32, with this and MONAI's metadata, the format's name as ``file_format`` and the type of
+            the values as ``stored_dtype``: the file's own, or that of rescaled values.
+
+        Raises:
+            ValueError: when its values are no real numbers.
+        """
+        if array.dtype.kind not in "buif":
+            raise ValueError(f"{path.name} holds colours or complex values ({array.dtype}): convert it to grey values")
+        values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        fixed = {
+            "filename_or_obj": str(path),
+            "file_format": self.name,
+            "stored_dtype": str(array.dtype),
+            "original_affine": affine,
+            "affine": affine.copy(),
+            "spatial_shape": np.array(array.shape[1:]),
+            "original_channel_dim": 0,
+            "space": "RAS",
+        }
+        return MetaTensor(values, meta={**fixed, **meta})
+
+    def volume(self, array: np.ndarray, path: Path, affine: np.ndarray, **meta: Any) -> MetaTensor:
+        """Make what :meth:`read` gives of a volume.
+
+        Args:
+            array: three dimensions, or more of which all but three have length 1; or fewer, of a single slice.
+            path: the file.
+            affine: 4x4 matrix from the first three indices to RAS millimetres.
+            meta: whatever else is kept of the file.
+
+        Returns:
+            As :meth:`image`.
+
+        Raises:
+            ValueError: when it is no volume of grey values, or is not placed.
+        """
+        shape = array.shape
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
+            raise ValueError(f"{path.name} has a broken affine, {affine[:3].tolist()}: convert it again")
+        if any(length > 1 for length in shape[3:]):
+            raise ValueError(
+                f"{path.name} is of shape {shape}, {np.prod(shape[3:])} volumes (time points): give one a file"
+            )
+        stored = {"spacing_unit": "mm", "file_shape": shape, "file_affine": affine}
+        return self.image(array.reshape((*shape, 1, 1)[:3])[None], path, affine, **stored, **meta)
+
+    def write(self, mask: MetaTensor, path: Path, foreground: int | None = None) -> Path:
+        """Write a mask as NIfTI of unsigned bytes, with the shape and the geometry of its image's file.
+
+        Of a NIfTI volume the whole header is kept but for the type of the values: qform, sform and their codes, units,
+        description. Masks of other formats have the image's affine.
+
+        Args:
+            mask: whole numbers from 0 to 255, ``(1, ...)``, stored as its image is.
+            path: file without suffix.
+            foreground: value of a binary mask's foreground in formats that are looked at, where 1 cannot be seen;
+                NIfTI keeps the mask's own.
+
+        Returns:
+            The file with its suffix.
+
+        Raises:
+            ValueError: when the mask is not on its image's grid.
+        """
+        file = with_suffix(path, ".nii.gz")
+        nib.save(nifti_image(mask), file)
+        return file
+
+    def gather(self, files: list[Path], root: Path) -> Iterator[tuple[Path, str]]:
+        """Tell what images a folder's files of this format make.
+
+        Args:
+            files: those of one folder.
+            root: the folder that names start from.
+
+        Returns:
+            Of each image the path to read, and its name: its place below ``root``, without suffix.
+        """
+        for file in files:
+            yield file, (file.parent.relative_to(root) / stem(file)).as_posix()
+
+
+FORMATS: list[Format] = []
+
+
+def register(kind: type[Format]) -> type[Format]:
+    """Make a format known (a class decorator)."""
+    FORMATS.append(kind())
+    return kind
+
+
+def suffixes(spatial_dims: int) -> list[str]:
+    """Give all known suffixes for images of so many dimensions."""
+    return [ending for kind in FORMATS if spatial_dims in kind.spatial_dims for ending in kind.suffixes]
+
+
+def suffix(path: PurePath) -> str:
+    """Return the known suffix a file name ends with, lower case, or an empty string."""
+    name = path.name.lower()
+    # the longest: .nii.gz, not .gz; a name that is nothing but a suffix has none
+    known = [ending for kind in FORMATS for ending in kind.suffixes if name.endswith(ending) and name != ending]
+    return max(known, key=len, default="")
+
+
+def stem(path: PurePath) -> str:
+    """Return a file name without its known suffix; names with dots, such as DICOM identifiers, stay whole."""
+    return path.name[: len(path.name) - len(suffix(path))]
+
+
+def with_suffix(path: Path, ending: str) -> Path:
+    """Append a suffix to a path, whose name may hold dots."""
+    return path.with_name(path.name + ending)
+
+
+def format_of(path: Path, spatial_dims: int) -> Format | None:
+    """Tell the format of an existing file or folder by its suffix, else by its content; None for anything else.
+
+    Raises:
+        OSError: when the name does not tell and the file cannot be opened.
+    """
+    kinds = [kind for kind in FORMATS if spatial_dims in kind.spatial_dims]
+    ending = "" if path.is_dir() else suffix(path)
+    return next((kind for kind in kinds if ending in kind.suffixes), None) or next(
+        (kind for kind in kinds if kind.recognises(path)), None
+    )
+
+
+def read(path: PathLike, spatial_dims: int, *, label: bool = False) -> MetaTensor:
+    """Read one image, whatever its format.
+
+    Args:
+        path: a file; for a volume also a folder with the slices of one DICOM series, or one slice of a series.
+        spatial_dims: 2 for an image, 3 for a volume.
+        label: whether it is a label, which may be of one value.
+
+    Returns:
+        The image ``(C, column, row)`` or ``(C, column, row, slice)`` as float32, indexed as it is stored, first index
+        fastest, as all of MONAI's readers do. Its metadata is that of :meth:`Format.image`.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it cannot be read or cannot be segmented, with the cause.
+    """
+    path = Path(path)
+    kind = format_of(path, spatial_dims) if path.exists() else None
+    if not path.exists() or (kind is None and path.is_dir()):
+        raise FileNotFoundError(f"{path} is {'a folder, not a file' if path.is_dir() else 'missing'}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ValueError(f"{path.name} is an empty file (0 bytes): copy or export it again")
+    if kind is None:
+        raise ValueError(f"{path.name} is neither DICOM nor one of {', '.join(suffixes(spatial_dims))}")
+    image = kind.read(path, spatial_dims)
+    check_image(image, path.name, label=label)
+    return image
+
+
+def check_image(image: torch.Tensor, name: str, *, label: bool = False) -> None:
+    """Refuse an image that cannot be segmented, before it turns into a plausible but empty result.
+
+    Args:
+        image: ``(C, ...)``.
+        name: what errors call it.
+        label: whether it is a label, which may be of one value.
+
+    Raises:
+        ValueError: when it is empty, not finite, or, unless it is a label, of one value or colour but for half a
+            percent of its values at either end.
+    """
+    if image.numel() == 0:
+        raise ValueError(f"{name} is empty (shape {tuple(image.shape)}): export it again")
+    # each channel by itself: a picture of one colour is constant too
+    values = convert_to_tensor(image, track_meta=False).reshape(len(image), -1).cpu().numpy()
+    # the extremes of an array with NaN are NaN
+    if not np.isfinite([values.min(), values.max()]).all():
+        bad = int(values.size - np.isfinite(values).sum())
+        raise ValueError(
+            f"{name} has {bad} of {values.size} values that are NaN or infinite: export it again, or set them to the "
+            "background's value"
+        )
+    if label:
+        return
+    low, high = np.percentile(values, [LOWER, UPPER], axis=1)
+    if (low == high).all():
+        extent = "all" if (values == values[:, :1]).all() else f"at least {UPPER - LOWER:g} % of the"
+        colour = ", ".join(f"{value:g}" for value in low)
+        raise ValueError(f"{name} is constant, {extent} values are {colour}: export it again")
+
+
+def write(mask: MetaTensor, path: Path, *, foreground: int | None = None) -> Path:
+    """Write a mask in the format that belongs to its image's, which its metadata names.
+
+    Args:
+        mask: whole numbers, ``(1, ...)``, on the grid of its image's file and with its metadata.
+        path: file without suffix.
+        foreground: value of a binary mask's foreground in a picture, 255 by default.
+
+    Returns:
+        The file with its suffix: PNG for pictures, NIfTI for all else.
+
+    Raises:
+        ValueError: when the mask is not on its image's grid.
+    """
+    name = mask.meta.get("file_format")
+    kind = next((kind for kind in FORMATS if kind.name == name), None) or Format()
+    return kind.write(mask, path, foreground)
+
+
+def mask_values(mask: MetaTensor) -> np.ndarray:
+    """Give the values of a mask ``(1, ...)`` that is on its image's grid as unsigned bytes, without the channel."""
+    grid = tuple(int(n) for n in mask.meta.get("spatial_shape", mask.shape[1:]))
+    if tuple(mask.shape) != (1, *grid):
+        raise ValueError(f"mask of {tuple(mask.shape)} is not on its image's grid of {(1, *grid)}: invert the resizing")
+    return convert_to_tensor(mask, track_meta=False).cpu().numpy().astype(np.uint8)[0]
+
+
+def nifti_image(mask: MetaTensor) -> nib.Nifti1Image:
+    """Make the NIfTI image of a mask, of NIfTI-2 if the image's file is; see :meth:`Format.write`."""
+    meta = mask.meta
+    values = mask_values(mask)
+    # MONAI's writer would drop or add dimensions: the mask has those of its image's file
+    array = values.reshape(meta.get("file_shape", values.shape))
+    if "nifti_header" in meta:
+        return with_header(array, bytes.fromhex(meta["nifti_header"]))
+    affine = np.asarray(meta.get("file_affine", meta.get("original_affine", mask.affine)))
+    image = nib.Nifti1Image(array, affine)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    if not np.allclose(image.get_qform(), affine, atol=1e-3):
+        # a qform cannot hold the shear of a tilted gantry
+        image.set_qform(affine, code=0)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def with_header(array: np.ndarray, block: bytes) -> nib.Nifti1Image:
+    """Put an array of unsigned bytes under a NIfTI header that was made for other values."""
+    kind = nib.Nifti1Image if len(block) == nib.Nifti1Header.sizeof_hdr else nib.Nifti2Image
+    image = kind(array, None, kind.header_class(block, check=False))
+    image.header.set_data_dtype(np.uint8)
+    image.header.set_data_offset(0)
+    # the range in which the volume is displayed
+    image.header["cal_min"] = image.header["cal_max"] = 0
+    return image
+
+
+class FormatReader(ImageReader):
+    """MONAI's way to :func:`read`, for ``LoadImage(reader=FormatReader(2), ensure_channel_first=True)``.
+
+    Args:
+        spatial_dims: 2 for images, 3 for volumes.
+        label: whether files are labels, which may be of one value.
+    """
+
+    def __init__(self, spatial_dims: int = 2, label: bool = False) -> None:
+        super().__init__()
+        self.spatial_dims = spatial_dims
+        self.label = label
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Tell whether all of the files and folders are of a known format."""
+        paths = [Path(name) for name in ensure_tuple(filename)]
+        return all(path.exists() and format_of(path, self.spatial_dims) is not None for path in paths)
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Path:
+        """Give the path of one file or folder.
+
+        Its content is read in :meth:`get_data`: ``LoadImage`` answers an error raised here by trying reader after
+        reader, and hides it.
+
+        Raises:
+            ValueError: when several files are given.
+        """
+        files = ensure_tuple(data)
+        if len(files) != 1:
+            raise ValueError(f"{len(files)} files given for one image, give one of them or their folder: {files}")
+        return Path(files[0])
+
+    def get_data(self, img: Path) -> tuple[np.ndarray, dict]:
+        """Give array ``(C, ...)`` and metadata of a file or folder, as :func:`read` does, with its errors."""
+        image = read(img, self.spatial_dims, label=self.label)
+        return image.as_tensor().numpy(), {**image.meta, "affine": image.affine.numpy()}

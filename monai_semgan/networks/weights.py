@@ -1,0 +1,75 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Weights from files into networks, with errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from monai_semgan.networks.nets import SemanticGAN
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def load_weights(network: Network, path: str | os.PathLike[str], map_location: Any = "cpu") -> Network:
+    """Load a state dict, strictly.
+
+    Args:
+        network: the network to load it into.
+        path: file with the state dict, or with one under the name "model".
+        map_location: device to load to.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it does not hold this network's weights.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"weights {path} do not exist: put them there, name their file with --ckpt_path, "
+            "or train them, see docs/README.md of the bundle"
+        )
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+        network.load_state_dict(state.get("model", state))
+    except Exception as error:  # torch.load raises whatever a damaged file leads to
+        raise ValueError(f"weights {path} are damaged or another network's: {error}") from error
+    return network
+
+
+def load_generator(network: SemanticGAN, path: str | os.PathLike[str]) -> SemanticGAN:
+    """Load the averaged generator of a GAN training into a network, whose encoder stays as it is.
+
+    Args:
+        network: generator and encoder.
+        path: a checkpoint of :class:`monai_semgan.engines.SemanticGANTrainer`, or a bundle's weights.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it holds no generator, or one of another architecture.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"generator {path} does not exist: train it first, or name its checkpoint")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    prefix = "generator."
+    weights = state.get("generator_ema") or {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }
+    if not weights:
+        raise ValueError(f"{path} holds no generator: name the checkpoint of a GAN training, or a bundle's weights")
+    try:
+        network.generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"the generator in {path} does not fit network_def: {error}") from error
+    return network

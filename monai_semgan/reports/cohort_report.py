@@ -1,0 +1,329 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What became of each image of a run: mask and overlay, a log line, a row of a CSV file, and a summary."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.config import PathLike
+from monai.data import MetaTensor
+from monai.utils import convert_to_tensor
+from PIL import Image
+
+from monai_semgan import formats
+from monai_semgan.data.cohort import failure_reason
+from monai_semgan.metrics import REPORTED_SCORES, known_scores
+from monai_semgan.predictor import Prediction
+from monai_semgan.reports.overlay import LABEL_COLOUR, overlay, page
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error")
+# of a run, or of one of the processes that share it
+REPORT = r"report(\.\d+)?\.csv"
+
+
+class CohortReport:
+    """Write what was found in each image as it comes, and report on it.
+
+    Follows an engine whose ``state.output`` is a list of :class:`monai_semgan.predictor.Prediction`. Of each image the
+    mask goes to ``masks/NAME_mask``, in the format and the geometry of the image, and a picture to judge it by to
+    ``overlays/NAME_overlay.png``: :func:`monai_semgan.reports.overlay.overlay` of an image, a
+    :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors go to ``masks/NAME_slices.csv``.
+
+    ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did. Paths
+    of masks and overlays are relative to it. With ``scores``, rows also have the patient and these scores, log lines
+    the first of them, and at the end there are ``patients.csv`` (the mean over each patient's images; without a
+    "patient" an image is one), ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into
+    ``state.metrics``.
+
+    Processes that share a cohort (``torchrun``) each write ``report.RANK.csv``; at the end, when all have arrived, the
+    first joins them into ``report.csv``. With ``resume``, ``finished`` lists what earlier runs did, whichever process
+    it was, and rows are added to theirs.
+
+    Args:
+        output_dir: folder for the files.
+        display: makes of an item with the path "image" the image as overlays show it. The image is read again, so that
+            a run need not carry full-size images along.
+        orient: the step of it that brings an image, and so a mask, upright.
+        colours: colours of the outlines, for the values of a mask from 1 on.
+        scores: names of scores to report, of those that an evaluation's postprocessing gives; none by default.
+        resume: go on with the report of an interrupted run; otherwise its files are replaced.
+        rank: number of this process.
+        world_size: number of processes; with several, ``torch.distributed`` has to join them before the run.
+
+    Raises:
+        ValueError: when a score is unknown.
+    """
+
+    def __init__(
+        self,
+        output_dir: PathLike,
+        *,
+        display: Callable[[dict[str, Any]], Any] | None = None,
+        orient: Callable[[dict[str, Any]], Any] | None = None,
+        colours: Sequence[Sequence[int]] = (),
+        scores: Iterable[str] = (),
+        resume: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.output_dir = Path(str(output_dir))
+        self.path = self.output_dir / (f"report.{rank}.csv" if world_size > 1 else "report.csv")
+        self.display = display
+        self.orient = orient
+        self.colours = [tuple(colour) for colour in colours]
+        self.resume = resume
+        self.rank = rank
+        self.world_size = world_size
+        self.scores = known_scores(scores, REPORTED_SCORES) if scores else ()
+        self.columns = (*COLUMNS, "patient", *self.scores) if self.scores else COLUMNS
+        self.rows: list[dict[str, Any]] = []
+        self.total = 0
+
+    @property
+    def folders(self) -> list[Path]:
+        """Folders of results, which are not to be taken for images."""
+        return [self.output_dir / name for name in ("masks", "overlays")]
+
+    @property
+    def finished(self) -> set[str]:
+        """Files that need not be done again: with ``resume`` those that are ok in a report of an earlier run."""
+        return {row["file"] for row in self._earlier() if row["status"] == "ok"} if self.resume else set()
+
+    @property
+    def failed(self) -> int:
+        """Number of images that failed."""
+        return sum(row["status"] == "failed" for row in self.rows)
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: the evaluator.
+        """
+        engine.add_event_handler(Events.STARTED, self.started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
+
+    def exit_on_failure(self) -> None:
+        """Leave the program with exit code 1 if an image failed. For the end of a command, when all is written.
+
+        Raises:
+            SystemExit: when an image failed, or none was processed.
+        """
+        if not self.rows and self.rank == 0:
+            raise SystemExit("error: no images given: name a folder, a file or a datalist")
+        if self.failed:
+            raise SystemExit(
+                f"{self.failed} of {len(self.rows)} images failed: see the messages in {self.output_dir / 'report.csv'}"
+            )
+
+    def started(self, engine: Engine) -> None:
+        """Begin the CSV file, or go on with it."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        own = self.path.is_file() and self.resume
+        self.rows = [row for row in self._read(self.path) if row["status"] == "ok"] if own else []
+        if self.rank == 0 and not self.resume:
+            # each process replaces its own
+            own_files = {f"report.{rank}.csv" for rank in range(self.world_size)}
+            for path in self._reports():
+                if path.name not in own_files:
+                    path.unlink()
+        self.total = len(self.rows) + len(engine.data_loader.dataset)  # type: ignore[attr-defined]
+        write_csv(self.path, self.columns, self.rows)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Write the files of a batch, log its images and append their rows."""
+        predictions: list[Prediction] = engine.state.output  # type: ignore[assignment]
+        rows = [self._row(prediction, self._write(prediction)) for prediction in predictions]
+        for row in rows:
+            self.rows.append(row)
+            self._log(row)
+        write_csv(self.path, self.columns, rows, append=True)
+
+    def _write(self, prediction: Prediction) -> dict[str, str]:
+        """Write mask, overlay and slices' errors; what fails makes the prediction one that failed."""
+        if prediction.failure is not None:
+            return {}
+        name = prediction.item["name"]
+        # postprocessing leaves out the channel, as MONAI Label asks
+        mask = prediction.mask[None]
+        try:
+            files = {"mask": formats.write(mask, self._place("masks", f"{name}_mask"))}
+            if prediction.slice_errors is not None:
+                errors = [
+                    {"slice": k, "reconstruction_error": rounded(e)} for k, e in enumerate(prediction.slice_errors, 1)
+                ]
+                write_csv(self._place("masks", f"{name}_slices.csv"), ("slice", "reconstruction_error"), errors)
+            if self.display is not None:
+                files["overlay"] = self._place("overlays", f"{name}_overlay.png")
+                Image.fromarray(self._draw(prediction, mask)).save(files["overlay"])
+        except Exception as error:
+            logger.debug("results could not be written", exc_info=True)
+            prediction.failure = failure_reason(error)
+            return {}
+        return {column: file.relative_to(self.output_dir).as_posix() for column, file in files.items()}
+
+    def _place(self, folder: str, name: str) -> Path:
+        """Path of a result, its folder made."""
+        path = self.output_dir / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _draw(self, prediction: Prediction, mask: MetaTensor) -> np.ndarray:
+        """Draw the image with the outlines of the label, if there is one, and of each class of the mask."""
+        assert self.display is not None and self.orient is not None
+        image = self.display({**prediction.item, "image": mask.meta["filename_or_obj"]})["image"]
+
+        def upright(values: Any) -> np.ndarray:
+            array = convert_to_tensor(values, track_meta=False).reshape(-1, *mask.shape[1:])
+            return self.orient({"image": MetaTensor(array, affine=mask.affine)})["image"][0].numpy()  # type: ignore[misc]
+
+        shown = upright(mask)
+        masks = [(shown == value, colour) for value, colour in enumerate(self.colours, 1)]
+        if prediction.label is not None:
+            masks.insert(0, (upright(prediction.label) > 0, LABEL_COLOUR))
+        if image.ndim == 4:
+            return page(image, masks, prediction.slice_errors)
+        reconstruction = prediction.reconstruction
+        return overlay(image.numpy(), masks, None if reconstruction is None else reconstruction.numpy())
+
+    def completed(self, engine: Engine) -> None:
+        """Join the reports of all processes and runs; write and log the summary."""
+        if self.world_size > 1:
+            torch.distributed.barrier()
+        if self.rank > 0:
+            return
+        if self.world_size > 1 or self.resume:
+            self._join()
+        logger.info("%d images, %d failed: %s", len(self.rows), self.failed, self.output_dir / "report.csv")
+        if not self.scores:
+            return
+        patients = self._patients()
+        summary = {key: statistics(patient[key] for patient in patients) for key in self.scores}
+        write_csv(self.output_dir / "patients.csv", ("patient", "images", *self.scores), patients)
+        columns = ("score", "n", "mean", "std", "median", "min", "max")
+        write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in self.scores])
+        counts = {"images": len(self.rows), "failed": self.failed, "patients": len(patients)}
+        text = json.dumps({**counts, **summary}, indent=2)
+        (self.output_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
+        for key, values in summary.items():
+            if values["n"]:
+                engine.state.metrics[key] = values["mean"]
+                logger.info("%s: %s", key, ", ".join(f"{name} {values[name]}" for name in columns[1:]))
+
+    def _row(self, prediction: Prediction, files: dict[str, str]) -> dict[str, Any]:
+        item, failure = prediction.item, prediction.failure
+        row: dict[str, Any] = dict.fromkeys(self.columns)
+        row.update(
+            file=item.get("file", item.get("image")),
+            status="ok" if failure is None else "failed",
+            message=failure or "",
+            reconstruction_error=rounded(prediction.reconstruction_error) if failure is None else None,
+            **files,
+        )
+        if self.scores:
+            row["patient"] = item.get("patient", item.get("name", row["file"]))
+            row.update({key: rounded(prediction.scores.get(key)) for key in self.scores if failure is None})
+        return row
+
+    def _log(self, row: dict[str, Any]) -> None:
+        head = f"[{len(self.rows)}/{self.total}] {row['file']}: "
+        if row["status"] == "failed":
+            logger.error("%sFAILED: %s", head, row["message"])
+            return
+        parts = [f"{key} {row[key]}" for key in (*self.scores[:1], "reconstruction_error") if row.get(key) is not None]
+        parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
+        logger.info("%sok, %s", head, ", ".join(parts))
+
+    def _reports(self) -> list[Path]:
+        return sorted(path for path in self.output_dir.glob("report*.csv") if re.fullmatch(REPORT, path.name))
+
+    def _read(self, path: Path) -> list[dict[str, Any]]:
+        """Rows of a report as they were when they were written."""
+        text = path.read_text(encoding="utf-8")
+        # a kill may have cut the last line short
+        reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+        rows = list(reader)
+        if tuple(reader.fieldnames or ()) != self.columns:
+            raise ValueError(
+                f"{path} has columns {reader.fieldnames}, this run writes {list(self.columns)}: resume with the "
+                "configs and scores that it was begun with, or begin anew without resume"
+            )
+        numbers = ("reconstruction_error", *self.scores)
+        return [
+            {key: (float(value) if key in numbers else value) if value else None for key, value in row.items()}
+            | {"message": row["message"]}
+            for row in rows
+        ]
+
+    def _earlier(self) -> list[dict[str, Any]]:
+        return [row for path in self._reports() for row in self._read(path)]
+
+    def _join(self) -> None:
+        """Put the rows of all reports into one, a file that was ok once before one that failed."""
+        rows: dict[str, dict[str, Any]] = {}
+        for row in self._earlier():
+            if row["file"] not in rows or rows[row["file"]]["status"] != "ok":
+                rows[row["file"]] = row
+        self.rows = sorted(rows.values(), key=lambda row: row["file"])
+        write_csv(self.output_dir / "report.csv", self.columns, self.rows)
+        for path in self._reports():
+            if path.name != "report.csv":
+                path.unlink()
+
+    def _patients(self) -> list[dict[str, Any]]:
+        groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in self.rows:
+            if row["status"] == "ok":
+                groups[str(row["patient"])].append(row)
+        return [
+            {
+                "patient": name,
+                "images": len(rows),
+                **{key: statistics(row[key] for row in rows)["mean"] for key in self.scores},
+            }
+            for name, rows in groups.items()
+        ]
+
+
+def rounded(value: float | None) -> float | None:
+    """Round to six decimals; what is missing or not a number becomes None, an empty cell."""
+    return round(float(value), 6) if value is not None and np.isfinite(value) else None
+
+
+def statistics(values: Iterable[float | None]) -> dict[str, Any]:
+    """Compute number, mean, standard deviation (n - 1), median, minimum and maximum of the values there are."""
+    array = np.array([value for value in values if value is not None], dtype=np.float64)
+    some, two = len(array) > 0, len(array) > 1
+    return {
+        "n": len(array),
+        "mean": rounded(array.mean()) if some else None,
+        "std": rounded(array.std(ddof=1)) if two else None,
+        "median": rounded(float(np.median(array))) if some else None,
+        "min": rounded(array.min()) if some else None,
+        "max": rounded(array.max()) if some else None,
+    }
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]], append: bool = False) -> None:
+    """Append rows to a CSV file, or write it anew with a header, all or nothing."""
+    target = path if append else path.with_name(path.name + ".part")
+    with target.open("a" if append else "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns))
+        if not append:
+            writer.writeheader()
+        writer.writerows(rows)
+    target.replace(path)

@@ -1,0 +1,109 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Pictures to judge a mask by: contours on the image, and what the network took the image for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
+from PIL import Image, ImageDraw
+from skimage.segmentation import find_boundaries
+
+LABEL_COLOUR = (0, 200, 255)
+SMALLEST, LARGEST = 256, 1024
+# longer side of a slice on a page
+TILE = 320
+
+Colour = tuple[int, ...]
+
+
+def to_rgb(image: np.ndarray, low: float, high: float, size: tuple[int, int]) -> np.ndarray:
+    """Draw ``(1, 3 or 4, H, W)`` values from ``low`` (black) to ``high`` (white) as an RGB tile of (width, height)."""
+    levels = np.clip((image - low) / max(high - low, 1e-12), 0, 1) * 255
+    levels = np.repeat(levels, 3, axis=0) if levels.shape[0] == 1 else levels[:3]
+    picture = Image.fromarray(levels.round().astype(np.uint8).transpose(1, 2, 0))
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+
+
+def outline(tile: np.ndarray, masks: Sequence[tuple[np.ndarray, Colour]], mode: str) -> np.ndarray:
+    """Draw the borders of masks ``(H, W)`` in their colours on a copy of a tile; later ones lie on top."""
+    outlined = tile.copy()
+    size = (tile.shape[1], tile.shape[0])
+    for mask, colour in masks:
+        resized = np.asarray(Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
+        outlined[find_boundaries(resized, mode=mode)] = colour
+    return outlined
+
+
+def overlay(
+    image: np.ndarray, masks: Sequence[tuple[np.ndarray, Colour]], reconstruction: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw two or three tiles side by side: the image, the image with contours, the reconstruction if there is one.
+
+    Tiles have the image's size, scaled where its longer side is not within 256 to 1024 pixels.
+
+    Args:
+        image: ``(1, 3 or 4, H, W)``, any range: drawn from its 0.5th to its 99.5th percentile.
+        masks: masks ``(H, W)`` to outline, and their colours; later ones lie on top.
+        reconstruction: ``(1 or 3, h, w)`` in [-1, 1]; stretched to the tile.
+
+    Returns:
+        RGB picture, ``(height, width, 3)``.
+    """
+    height, width = image.shape[1:]
+    scale = min(max(1.0, SMALLEST / max(height, width)), LARGEST / max(height, width))
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    low, high = np.percentile(image, [0.5, 99.5])
+    tile = to_rgb(image, low, high, size)
+    # both sides of the border: two pixels wide
+    tiles = [tile, outline(tile, masks, "thick")]
+    if reconstruction is not None:
+        tiles.append(to_rgb(reconstruction, -1.0, 1.0, size))
+    return np.concatenate(tiles, axis=1)
+
+
+def spread(mask: np.ndarray, number: int) -> list[int]:
+    """Choose slices evenly spaced through a mask ``(row, column, slice)``, its first and its last among them."""
+    slices = np.flatnonzero(mask.any((0, 1)))
+    first, last = (slices[0], slices[-1]) if len(slices) else (0, mask.shape[-1] - 1)
+    return np.unique(np.linspace(first, last, number).round().astype(int)).tolist()
+
+
+def page(
+    volume: MetaTensor,
+    masks: Sequence[tuple[np.ndarray, Colour]],
+    errors: Sequence[float] | None = None,
+    slices: int = 12,
+    columns: int = 4,
+) -> np.ndarray:
+    """Draw axial slices with outlined masks in rows, evenly spaced through the last mask, from feet to head.
+
+    Each slice has its number, counted from 1 at the feet, and its reconstruction error, if there is one. An empty mask
+    gives slices of the whole volume.
+
+    Args:
+        volume: ``(1, row, column, slice)`` in [-1, 1]; its affine gives the slices' proportions.
+        masks: Booleans ``(row, column, slice)`` and their colours; later ones lie on top.
+        errors: reconstruction error of each slice.
+        slices: number of slices at most.
+        columns: slices side by side.
+
+    Returns:
+        RGB picture, ``(height, width, 3)``.
+    """
+    numbers = spread(masks[-1][0], slices)
+    extent = np.multiply(volume.shape[1:3], affine_to_spacing(volume.affine.numpy(), 3)[:2])
+    height, width = (max(1, round(TILE * float(side))) for side in extent / extent.max())
+    columns = min(columns, len(numbers))
+    sheet = Image.new("RGB", (columns * width, -(-len(numbers) // columns) * height))
+    for place, number in enumerate(numbers):
+        tile = to_rgb(volume[..., number].numpy(), -1.0, 1.0, (width, height))
+        picture = Image.fromarray(outline(tile, [(mask[..., number], colour) for mask, colour in masks], "thick"))
+        caption = f"slice {number + 1}" + (f", error {errors[number]:.3f}" if errors else "")
+        ImageDraw.Draw(picture).text((4, 2), caption, fill=(255, 255, 255))
+        sheet.paste(picture, (place % columns * width, place // columns * height))
+    return np.asarray(sheet)

@@ -1,0 +1,107 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Labels that fit their image: on its grid, and of 0 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import convert_to_tensor
+
+from monai_semgan.transforms.dictionary import Dictionary
+
+
+class SameGridd(MapTransform):
+    """Pass labels on unchanged, or say in which numbers their grid differs from that of the image's file.
+
+    Args:
+        keys: keys of the labels, channel-first, as loaded.
+        image_key: key of the image, which may have been transformed since it was loaded.
+        tolerance: largest distance in millimetres between where a corner lies in the label and in the image.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, image_key: str = "image", tolerance: float = 0.1, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+        self.tolerance = tolerance
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        meta = d[self.image_key].meta
+        for key in self.key_iterator(d):
+            differences = grid_differences(d[key], meta, self.tolerance)
+            if differences:
+                name = Path(d[key].meta.get("filename_or_obj", key)).name
+                raise ValueError(f"{name} is on another grid than its image: {', '.join(differences)}: resample it")
+        return d
+
+
+def grid_differences(label: MetaTensor, meta: Mapping[str, Any], tolerance: float) -> list[str]:
+    """Tell the numbers in which a label's grid differs from that of its image's file, a phrase for each.
+
+    ``tolerance`` is the largest distance between corners in millimetres.
+    """
+    shape, other = tuple(label.shape[1:]), tuple(int(n) for n in meta["spatial_shape"])
+    if shape != other:
+        return [f"it is of shape {shape}, the image of {other}"]
+    # a picture may be the label of a single image that knows where it lies
+    if len(shape) == 2:
+        return []
+    affine, image_affine = np.asarray(label.affine, np.float64), np.asarray(meta["original_affine"], np.float64)
+    corners = np.array([*np.ndindex(2, 2, 2)]).T * (np.array([shape]).T - 1)
+    apart = (affine - image_affine) @ np.vstack([corners, np.ones(8)])
+    if np.linalg.norm(apart[:3], axis=0).max() <= tolerance:
+        return []
+    named = (("origin", lambda a: a[:3, 3]), ("spacing", spacing), ("direction", lambda a: a[:3, :3] / spacing(a)))
+    pairs = [(name, value(affine), value(image_affine)) for name, value in named]
+    return [
+        f"its {name} is {np.round(mine, 4).tolist()}, the image's {np.round(its, 4).tolist()}"
+        for name, mine, its in pairs
+        if not np.allclose(mine, its, rtol=1e-4, atol=1e-4)
+    ]
+
+
+def spacing(affine: np.ndarray) -> np.ndarray:
+    """Millimetres a voxel."""
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+class BinaryMask(Transform):
+    """Turn a mask of 0 and one other value (1, 255, ...) into one of 0 and 1."""
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            img: channel-first mask ``(1, ...)``.
+
+        Returns:
+            The mask as float 0 and 1.
+
+        Raises:
+            ValueError: when the mask has several channels, or values other than 0 and one more.
+        """
+        if img.shape[0] != 1:
+            raise ValueError(f"mask has {img.shape[0]} channels, 1 expected")
+        values = torch.unique(convert_to_tensor(img, track_meta=False))
+        foreground = values[values != 0]
+        if len(foreground) > 1 or (foreground < 0).any() or not torch.isfinite(values).all():
+            shown = ", ".join(f"{value:g}" for value in values[:5].tolist())
+            raise ValueError(f"mask is not binary, it has {len(values)} values ({shown}, ...): 0 and one expected")
+        return (img != 0).float()
+
+
+class BinaryMaskd(Dictionary):
+    """Dictionary version of :class:`BinaryMask`."""
+
+    transform = BinaryMask

@@ -1,0 +1,181 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What each volume gets by its own modality, and the window of CT."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, InvertibleTransform, Transform, allow_missing_keys_mode
+from monai.utils import TraceKeys
+
+from monai_semgan.transforms.dictionary import Dictionary
+
+logger = logging.getLogger(__name__)
+
+SCALES = ("auto", "hu", "8bit")
+# largest value of 8 bits
+TOP = 255.0
+# values beyond 0 to 255 that resampling 8 bits does not give
+MARGIN = 100.0
+
+
+class ByModalityd(InvertibleTransform):
+    """Apply the transform of an item's modality, so that volumes of several can be trained on together.
+
+    The inverse is that of the same modality's transform; a prediction that is inverted need not name it.
+
+    Args:
+        transforms: dictionary transforms by the name of the modality.
+        modality: that of items that do not name theirs.
+        modality_key: key under which an item names its modality.
+    """
+
+    def __init__(
+        self, transforms: Mapping[str, Callable[[Any], Any]], modality: str, modality_key: str = "modality"
+    ) -> None:
+        self.transforms = dict(transforms)
+        self.modality = modality
+        self.modality_key = modality_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """
+        Args:
+            data: the item.
+
+        Returns:
+            What the modality's transform makes of it.
+
+        Raises:
+            ValueError: when there is no transform for its modality.
+        """
+        found = data.get(self.modality_key, self.modality)
+        if found not in self.transforms:
+            raise ValueError(f"modality is {found!r}, known are {', '.join(self.transforms)}")
+        d = dict(self.transforms[found](data))
+        for key, value in d.items():
+            if isinstance(value, MetaTensor):
+                d[key] = self.push_transform(value, extra_info={"modality": found})
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Undo what the modality's transform did to the volumes that an item still has."""
+        d = dict(data)
+        found = None
+        for value in d.values():
+            traces = value.applied_operations if isinstance(value, MetaTensor) else []
+            if traces and traces[-1][TraceKeys.CLASS_NAME] == type(self).__name__:
+                found = self.pop_transform(value)[TraceKeys.EXTRA_INFO]["modality"]
+        if found is None:
+            return d
+        chain = Compose([self.transforms[found]]).flatten()
+        if not any(isinstance(step, InvertibleTransform) for step in chain.transforms):
+            return d
+        # a prediction comes without its label
+        with allow_missing_keys_mode(chain):
+            return chain.inverse(d)
+
+
+class CTWindow(Transform):
+    r"""Map the window :math:`[\mathrm{level} - \mathrm{width}/2, \mathrm{level} + \mathrm{width}/2]` to [-1, 1].
+
+    Values beyond are clipped. CT through a window already, of 8 bits, is taken as it is: 0 to 255 become -1 to 1. Which
+    of the two a volume is, ``scale`` says, or the volume's metadata ``intensity_scale``, or, of "auto", its values:
+
+    - Hounsfield units reach below -100 or above 355, which 8 bits do not, even resampled with splines; unless they
+      reach both -100 (fat, air) and 100, a warning names their range.
+    - 8 bits are stored as unsigned bytes that no slope rescales and reach both 0 and 255.
+    - All else is refused, such as clipped Hounsfield units: nobody can tell.
+
+    Args:
+        level: centre of the window in Hounsfield units.
+        width: width of the window in Hounsfield units; the default, 40 and 400, is that for the abdomen.
+        scale: "hu" for Hounsfield units, "8bit" for 0 to 255 through a window, "auto" to let the volume tell.
+
+    Raises:
+        ValueError: when the width is not positive, or the scale unknown.
+    """
+
+    def __init__(self, level: float = 40, width: float = 400, scale: str = "auto") -> None:
+        if not width > 0:
+            raise ValueError(f"width is {width}, it has to be positive")
+        self.level = level
+        self.width = width
+        self.scale = known_scale(scale)
+
+    def __call__(self, img: torch.Tensor, scale: str | None = None) -> torch.Tensor:
+        """
+        Args:
+            img: volume of any shape.
+            scale: in place of the setting.
+
+        Returns:
+            The volume in [-1, 1].
+
+        Raises:
+            ValueError: when nothing says whether it is in Hounsfield units or of 8 bits; or when it is said to be of 8
+                bits and is not.
+        """
+        scale = known_scale(scale or self.scale)
+        low, high = img.min().item(), img.max().item()
+        meta = img.meta if isinstance(img, MetaTensor) else {}
+        if scale == "auto":
+            scale = known_scale(meta.get("intensity_scale", scale))
+        if scale == "auto":
+            stored = meta.get("stored_dtype", str(img.dtype).removeprefix("torch."))
+            scale = scale_of(low, high, stored, file_of(img))
+        if scale == "8bit" and not -MARGIN < low <= high < TOP + MARGIN:
+            raise ValueError(
+                f"{Path(file_of(img)).name} has values from {low:g} to {high:g}, which are not of 8 bits: say 'hu'"
+            )
+        bottom, width = (0.0, TOP) if scale == "8bit" else (self.level - self.width / 2, self.width)
+        return ((img - bottom) * (2 / width) - 1).clamp(-1, 1)
+
+
+def known_scale(scale: str) -> str:
+    """Refuse a scale that is not known."""
+    if scale not in SCALES:
+        raise ValueError(f"scale is {scale!r}, known are {', '.join(SCALES)}")
+    return scale
+
+
+def scale_of(low: float, high: float, stored: str, name: str) -> str:
+    """Tell Hounsfield units, "hu", from 8 bits, "8bit", by a volume's range and the type of its file's values.
+
+    Raises:
+        ValueError: when it may be either, see :class:`CTWindow`.
+    """
+    if (low <= -MARGIN and stored != "int8") or high > TOP + MARGIN:
+        if low > -100 or high < 100:
+            logger.warning(
+                "%s: values from %g to %g are neither Hounsfield units nor 8 bits of a CT: is it one?", name, low, high
+            )
+        return "hu"
+    if stored == "uint8" and low == 0 and high == TOP:
+        return "8bit"
+    raise ValueError(
+        f"{Path(name).name} has values from {low:g} to {high:g}, stored as {stored}: clipped Hounsfield units, or a CT "
+        "of 8 bits through a window? Say which, 'hu' or '8bit': for all volumes by the config id steps::window::scale, "
+        'for one by the key "intensity_scale" of its item'
+    )
+
+
+def file_of(img: torch.Tensor) -> str:
+    """Name the file an image is from."""
+    return str(img.meta.get("filename_or_obj", "volume")) if isinstance(img, MetaTensor) else "volume"
+
+
+class CTWindowd(Dictionary):
+    """Dictionary version of :class:`CTWindow`; an item's ``intensity_scale`` comes before the setting."""
+
+    transform = CTWindow
+
+    def apply(self, transform: CTWindow, value: torch.Tensor, item: Mapping[Hashable, Any]) -> torch.Tensor:
+        """Transform a volume by the scale that its item names."""
+        return transform(value, item.get("intensity_scale"))

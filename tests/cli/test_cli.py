@@ -1,0 +1,175 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monai_semgan import __version__
+from monai_semgan.cli import COMMANDS, main, read_settings
+from monai_semgan.networks.nets import SemanticGAN
+from tests.image_files import gradient, write_png
+from tests.tiny_bundle import TINY_NETWORK, tiny_bundle, tiny_data
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, repository: Path) -> Path:
+    """A bundle with a tiny network and random weights."""
+    folder = tiny_bundle(tmp_path, repository)
+    (folder / "models").mkdir()
+    torch.save(SemanticGAN(**TINY_NETWORK).state_dict(), folder / "models" / "model.pt")
+    return folder
+
+
+def report(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "report.csv").open(newline="", encoding="utf-8") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def ends(code: int, *words: object) -> None:
+    """Run a command that argparse ends."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    assert stop.value.code == code
+
+
+def test_help_of_each_command_shows_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    ends(0, "--help")
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+    for command in COMMANDS:
+        ends(0, command, "--help")
+        assert "(default: " in capsys.readouterr().out, command
+    assert main([]) == 2
+    capsys.readouterr()
+    assert main(["--version"]) == 0 and capsys.readouterr().out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (["segment", "a", "b", "--prset", "fast"], "--preset"),
+        (["segment", "a", "b", "--preset", "fats"], "fast"),
+        (["segmnt", "a", "b"], "segment"),
+        (["train", "lung", "--datalst", "x", "--output", "y", "--datalist", "z"], "--datalist"),
+    ],
+)
+def test_the_nearest_right_word_is_named(words: list[str], nearest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ends(2, *words)
+    assert f"did you mean {nearest}?" in capsys.readouterr().err
+
+
+def test_help_and_wrong_arguments_answer_at_once() -> None:
+    for words, code in ((["segment", "--help"], 0), (["segment", "--nothing"], 2), (["--help"], 0)):
+        start = time.process_time()
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "monai_semgan", *words], capture_output=True, text=True
+        )
+        assert done.returncode == code and time.process_time() - start < 5
+        assert " torch" not in done.stderr and " monai." not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["20240101", "@home", "%x", "=a", "a b", "ä"])
+def test_names_of_folders_are_text(bundle: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    write_png(tmp_path / name / f"{name}.png", gradient(40, 30).astype(np.uint8))
+    assert main(["segment", name, f"{name}_out", "--bundle", str(bundle), "--steps", "0"]) == 0
+    (row,) = report(Path(f"{name}_out")).values()
+    assert row["status"] == "ok" and (Path(f"{name}_out") / row["mask"]).is_file()
+
+
+def test_mistakes_end_without_a_traceback(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_png(tmp_path / "a.png", gradient(40, 30).astype(np.uint8))
+    for words, message in (
+        (["none", "out", "--bundle", bundle], "error: none does not exist"),
+        ([tmp_path / "a.png", "out", "--bundle", "kidney"], "error: bundle kidney is no folder"),
+        ([tmp_path / "a.png", "out", "--bundle", bundle, "--device", "cudax"], "error: device is 'cudax'"),
+        (
+            [tmp_path / "a.png", "out", "--bundle", bundle, "--weights", "none.pt"],
+            "error: weights none.pt do not exist",
+        ),
+        (
+            [tmp_path / "a.png", "out", "--bundle", bundle, "--set", "btch_size=3"],
+            "error: setting btch_size is in none",
+        ),
+        (
+            [tmp_path / "a.png", "out", "--bundle", bundle, "--set", "batch_size"],
+            "error: --set batch_size is no ID=VALUE",
+        ),
+    ):
+        assert main(["segment", *map(str, words)]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_resumes_when_asked_to(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_png(tmp_path / "in" / "a.png", gradient(40, 30).astype(np.uint8))
+    words = ["segment", str(tmp_path / "in"), str(tmp_path / "out"), "--bundle", str(bundle), "--steps", "0"]
+    assert main(words) == 0
+    mask = tmp_path / "out" / report(tmp_path / "out")["a.png"]["mask"]
+    first = mask.stat().st_mtime_ns
+    assert main([*words, "--resume"]) == 0
+    assert mask.stat().st_mtime_ns == first
+    assert main(words) == 0
+    assert mask.stat().st_mtime_ns > first
+    second = mask.stat().st_mtime_ns
+    # MONAI's command line gives text; the same configs understand it
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml"]
+    options = {"dataset_dir": tmp_path / "in", "output_dir": tmp_path / "out", "displayable_configs::refine_steps": 0}
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    for text, again in (("true", False), ("false", True)):
+        done = subprocess.run([*command, "--resume", text], cwd=bundle, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert (mask.stat().st_mtime_ns > second) == again
+
+
+def test_one_bad_image_does_not_lose_the_others(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_png(tmp_path / "in" / "a.png", gradient(40, 30).astype(np.uint8))
+    (tmp_path / "in" / "b.png").write_text("junk")
+    with pytest.raises(SystemExit, match="1 of 2 images failed"):
+        main(["segment", str(tmp_path / "in"), str(tmp_path / "out"), "--bundle", str(bundle), "--steps", "0"])
+    rows = report(tmp_path / "out")
+    assert rows["a.png"]["status"] == "ok" and "damaged" in rows["b.png"]["message"]
+
+
+def test_trains_and_evaluates_a_bundle_copied_alone(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All stages from a working directory elsewhere; the second call finds them finished."""
+    datalist = tiny_data(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    settings = [word for pair in ("max_epochs=1", "steps_per_epoch=1", "batch_size=2") for word in ("--set", pair)]
+    train = [
+        "train",
+        str(bundle),
+        "--datalist",
+        str(datalist),
+        "--output",
+        "runs",
+        "--train-list",
+        "train_2",
+        *settings,
+    ]
+    for _ in range(2):
+        assert main([*train, "--set", "amp=false"]) == 0
+    weights = tmp_path / "runs" / "encoder" / "model.pt"
+    evaluate = ["evaluate", str(datalist), "scores", "--bundle", str(bundle), "--weights", str(weights), "--steps", "0"]
+    assert main(evaluate) == 0
+    assert json.loads((tmp_path / "scores" / "summary.json").read_text())["images"] == 2
+    unet = ["--unet", "--weights", str(tmp_path / "runs" / "unet" / "model.pt")]
+    assert main([*evaluate[:3], "--bundle", str(bundle), *unet]) == 0
+
+
+def test_settings_are_read_as_yaml() -> None:
+    assert read_settings(["a=1", "b::c=[1, 2]", "d=x=y", "e=false"]) == {"a": 1, "b::c": [1, 2], "d": "x=y", "e": False}

@@ -1,0 +1,127 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from monai.data.utils import orientation_ras_lps
+
+from monai_semgan.formats import DICOMSeries
+from tests.image_files import write_dicom
+from tests.volume_files import BACK, FEET, HEAD, LEFT, affine_of, affines, edit_dicom, values, write_series
+
+
+def read_series(path: Path) -> tuple[np.ndarray, dict]:
+    image = DICOMSeries().read(path)
+    return image.numpy()[0], image.meta
+
+
+# columns to the left, rows to the back: slices from feet to head
+AFFINE = affine_of(LEFT, BACK, HEAD)
+
+
+def test_slices_are_rescaled_each_on_its_own(tmp_path: Path) -> None:
+    slopes = {"RescaleSlope": lambda k: k + 1, "RescaleIntercept": lambda k: -1024 - k}
+    write_series(tmp_path, values(), AFFINE, **slopes)
+    expected = values() * np.arange(1, 7) - 1024 - np.arange(6)
+    np.testing.assert_array_equal(read_series(tmp_path)[0], expected)
+
+
+@settings(max_examples=10)
+@given(affines())
+def test_slices_are_sorted_by_position(tmp_path_factory: pytest.TempPathFactory, affine: np.ndarray) -> None:
+    lps = orientation_ras_lps(affine)
+    if np.linalg.det(lps[:3, :3]) < 0:
+        affine = affine * [1, 1, -1, 1]
+    folder = tmp_path_factory.mktemp("series")
+    write_series(folder, values((4, 3, 5)), affine)
+    array, meta = read_series(folder)
+    np.testing.assert_array_equal(array, values((4, 3, 5)))
+    np.testing.assert_allclose(meta["original_affine"], affine, atol=1e-4)
+
+
+def test_slices_stored_from_the_head_come_from_the_feet(tmp_path: Path) -> None:
+    write_series(tmp_path, values(), affine_of(LEFT, BACK, FEET))
+    array, meta = read_series(tmp_path)
+    np.testing.assert_array_equal(array, values()[..., ::-1])
+    # the last index lies where the first slice of the stored order was
+    np.testing.assert_allclose(meta["original_affine"] @ [0, 0, 5, 1], [12, -7, 31, 1])
+
+
+def test_missing_slice_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = write_series(tmp_path, values(), AFFINE, SeriesDescription="portal venous")
+    files[2].unlink()
+    array, meta = read_series(tmp_path)
+    np.testing.assert_array_equal(array, values()[..., [0, 1, 3, 4, 5]])
+    # slices lie 4 mm apart from 31 mm on
+    assert "series 'portal venous' has 1 uneven gaps: 8 mm between 35 and 43 mm, the others are of 4 mm" in caplog.text
+    np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, 0, 5])
+
+
+def test_tilted_gantry_keeps_its_shear(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_series(tmp_path, values(), AFFINE, ImagePositionPatient=lambda k: [0, k, 4 * k])
+    np.testing.assert_allclose(read_series(tmp_path)[1]["original_affine"][:3, 2], [0, -1, 4])
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("tags, thickness", [({}, 4), ({"SpacingBetweenSlices": 5}, 5), ({"SliceThickness": None}, 1)])
+def test_single_slice(tmp_path: Path, tags: dict, thickness: float) -> None:
+    write_series(tmp_path, values()[..., :1], AFFINE, **tags)
+    array, meta = read_series(tmp_path)
+    assert array.shape == (12, 10, 1)
+    np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, 0, thickness])
+
+
+def test_copies_count_once_and_other_files_do_not_count(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = write_series(tmp_path, values(), AFFINE)
+    shutil.copy(files[0], tmp_path / "copy of 03.dcm")
+    write_dicom(tmp_path / "scout", values((12, 10)).T, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write_dicom(tmp_path / "dose report.dcm", values((12, 10)).T)
+    (tmp_path / "._03.dcm").write_text("of a Mac")
+    (tmp_path / "readme.txt").write_text("text")
+    (tmp_path / "bad.dcm").write_text("text")
+    np.testing.assert_array_equal(read_series(tmp_path)[0], values())
+    assert "1 DICOM files cannot be read, such as bad.dcm" in caplog.text
+
+
+def second(folder: Path) -> Path:
+    """The file of the second slice of a new series."""
+    return write_series(folder, values(), AFFINE, SeriesDescription="T2")[1]
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda f: f, "holds no DICOM slices"),
+        (
+            lambda f: second(f) and second(f / "b").rename(f / "b.dcm") and f,
+            r"2 series, give one's file: 01\.dcm of 'T2' \(6 slices\), b\.dcm of 'T2' \(1 slices\)",
+        ),
+        (lambda f: edit_dicom(second(f), PixelSpacing=[1, 1]), r"'T2' mixes slices: .* another PixelSpacing"),
+        (
+            lambda f: edit_dicom(second(f), ImageOrientationPatient=[0, 1, 0, 0, 0, 1]).parent,
+            r"1 of 6 have another ImageOrientationPatient, .*0.* in 08\.dcm against .* in 0",
+        ),
+        (lambda f: edit_dicom(second(f), Rows=5, Columns=24), "another Rows, 5 in 08.dcm against 10 in"),
+        (lambda f: edit_dicom(second(f), ImagePositionPatient=[-12, 7, 31]), r"several slices at 31 mm.*time points"),
+        (
+            lambda f: edit_dicom(second(f), ImagePositionPatient=None),
+            r"08\.dcm is no slice of a volume \(.*ImagePositionPatient",
+        ),
+        (lambda f: edit_dicom(second(f), PixelSpacing=None), r"08\.dcm lacks PixelSpacing, its place is not known"),
+        (lambda f: edit_dicom(second(f), NumberOfFrames=3), r"08\.dcm holds 3 frames: convert it to NIfTI"),
+        (lambda f: edit_dicom(second(f), SamplesPerPixel=3), r"08\.dcm is in colour"),
+        (lambda f: edit_dicom(second(f), PixelData=b"12"), r"pixels of 08\.dcm are damaged"),
+        (lambda f: edit_dicom(second(f), Modality="SEG"), r"08\.dcm is no slice of a volume \(a localizer or a seg"),
+        (lambda f: (f / "a.dcm").write_text("text") and f / "a.dcm", r"a\.dcm is damaged or not a DICOM file"),
+    ],
+)
+def test_what_is_no_volume_says_why(tmp_path: Path, make, message: str) -> None:
+    path = make(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        read_series(path)

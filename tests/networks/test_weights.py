@@ -1,0 +1,41 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from monai_semgan.networks.nets import SemanticGAN
+from monai_semgan.networks.weights import load_generator
+from tests.tiny_bundle import TINY_NETWORK
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "weights"])
+def test_generator_comes_from_a_checkpoint_or_from_weights(kind: str, tmp_path: Path) -> None:
+    source, network = SemanticGAN(**TINY_NETWORK), SemanticGAN(**TINY_NETWORK)
+    encoder = {name: value.clone() for name, value in network.encoder.state_dict().items()}
+    states = {
+        "checkpoint": {"generator_ema": source.generator.state_dict(), "epoch": 1},
+        "weights": source.state_dict(),
+    }
+    torch.save(states[kind], tmp_path / "state.pt")
+    assert load_generator(network, tmp_path / "state.pt") is network
+    for name, value in source.generator.state_dict().items():
+        assert torch.equal(network.generator.state_dict()[name], value)
+    for name, value in encoder.items():
+        assert torch.equal(network.encoder.state_dict()[name], value)
+
+
+def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
+    network = SemanticGAN(**TINY_NETWORK)
+    with pytest.raises(FileNotFoundError, match="none.pt does not exist"):
+        load_generator(network, tmp_path / "none.pt")
+    torch.save({"epoch": 1}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="other.pt holds no generator"):
+        load_generator(network, tmp_path / "other.pt")
+    torch.save(SemanticGAN(**TINY_NETWORK | {"size": 16}).state_dict(), tmp_path / "small.pt")
+    with pytest.raises(ValueError, match="small.pt does not fit network_def"):
+        load_generator(network, tmp_path / "small.pt")

@@ -1,0 +1,228 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, MetaTensor
+from monai.data.utils import no_collation
+from monai.engines import Evaluator
+from monai.transforms import Compose, LoadImaged, Orientationd
+from PIL import Image
+
+from monai_semgan.data import FAILURE, CohortDataset
+from monai_semgan.formats import FormatReader, read
+from monai_semgan.metrics import SCORES
+from monai_semgan.predictor import Prediction
+from monai_semgan.reports import CohortReport
+from monai_semgan.transforms import DisplayOrderd
+from monai_semgan.transforms.scores import AXIAL, LABELS
+from tests.image_files import gradient, write_png
+from tests.volume_files import FEET, FRONT, LEFT, affine_of, write_volume
+
+DICE = {"a": 0.9, "b": 0.7, "c": 0.5}
+MASK_COLOUR = (255, 128, 0)
+
+
+def run(folder: Path, scores: Sequence[str] = (), resume: bool = False) -> tuple[CohortReport, Evaluator]:
+    """Three images, of which two are of one patient, and one that cannot be read."""
+
+    def predict(engine: Any, items: list[dict[str, Any]]) -> list[Prediction]:
+        distance = {"hausdorff95_pixel": 2.0, "hausdorff95_mm": float("nan")}
+        return [
+            Prediction(item, failure=item[FAILURE])
+            if FAILURE in item
+            else Prediction(
+                item,
+                mask=MetaTensor(torch.ones(2, 2), meta={"file_format": "picture", "spatial_shape": [2, 2]}),
+                image=torch.zeros(1, 4, 4),
+                # one pixel of 16 is 0.5 off
+                reconstruction=torch.eye(4)[None] * torch.tensor([0.5, 0, 0, 0]),
+                scores={"dice": DICE[item["name"]], "iou": 0.5, "thresholded_iou": 0.0, **distance},
+            )
+            for item in items
+        ]
+
+    items: list[dict[str, Any]] = [{"image": "", "file": f"{name}.png", "name": name} for name in DICE]
+    items[0]["patient"] = items[1]["patient"] = "p1"
+    items.append({"file": "d.png", "name": "d", FAILURE: 'd.png is damaged, "truncated"'})
+    report = CohortReport(folder, scores=scores, resume=resume)
+    dataset = CohortDataset(items, finished=report.finished)
+    loader = DataLoader(dataset, batch_size=2, num_workers=0, collate_fn=no_collation)
+    engine = Evaluator("cpu", loader, iteration_update=predict, val_handlers=[report], decollate=False)
+    engine.run()
+    return report, engine
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_and_a_log_line_for_each_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    report, _ = run(tmp_path / "out")
+    rows = table(tmp_path / "out" / "report.csv")
+    assert list(rows[0]) == ["file", "status", "message", "mask", "overlay", "reconstruction_error"]
+    assert [(row["file"], row["status"]) for row in rows] == [(f"{n}.png", "ok") for n in "abc"] + [("d.png", "failed")]
+    assert rows[0]["mask"] == "masks/a_mask.png" and rows[0]["reconstruction_error"] == "0.125"
+    assert rows[3]["message"] == 'd.png is damaged, "truncated"' and rows[3]["mask"] == ""
+    lines = [record for record in caplog.records if record.name.endswith("cohort_report")]
+    assert lines[0].getMessage() == f"[1/4] a.png: ok, reconstruction_error 0.125, {tmp_path}/out/masks/a_mask.png"
+    assert lines[3].getMessage() == '[4/4] d.png: FAILED: d.png is damaged, "truncated"'
+    assert lines[3].levelno == logging.ERROR
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "report.csv"]
+    assert report.failed == 1
+
+
+def test_scores_by_patient_and_their_summary(tmp_path: Path) -> None:
+    _, engine = run(tmp_path, list(SCORES))
+    rows = table(tmp_path / "report.csv")
+    assert [row["dice"] for row in rows] == ["0.9", "0.7", "0.5", ""]
+    assert [row["patient"] for row in rows] == ["p1", "p1", "c", "d"]
+    patients = table(tmp_path / "patients.csv")
+    assert [(row["patient"], row["images"], row["dice"]) for row in patients] == [("p1", "2", "0.8"), ("c", "1", "0.5")]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    values = [0.8, 0.5]
+    assert summary["dice"] == pytest.approx(
+        {"n": 2, "mean": np.mean(values), "std": np.std(values, ddof=1), "median": 0.65, "min": 0.5, "max": 0.8},
+        abs=1e-6,
+    )
+    assert summary["hausdorff95_mm"] == {"n": 0, **dict.fromkeys(["mean", "std", "median", "min", "max"])}
+    assert (summary["images"], summary["failed"], summary["patients"]) == (4, 1, 2)
+    assert {row["score"]: row["mean"] for row in table(tmp_path / "summary.csv")}["dice"] == "0.65"
+    assert engine.state.metrics == pytest.approx(
+        {"dice": 0.65, "iou": 0.5, "thresholded_iou": 0, "hausdorff95_pixel": 2}
+    )
+
+
+def test_the_listed_scores_are_the_columns_and_the_first_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    scores = ["thresholded_iou", "dice"]
+    _, engine = run(tmp_path, scores)
+    rows = table(tmp_path / "report.csv")
+    assert list(rows[0])[-3:] == ["patient", *scores]
+    assert [row["score"] for row in table(tmp_path / "summary.csv")] == scores
+    assert list(engine.state.metrics) == scores
+    assert "a.png: ok, thresholded_iou 0.0, reconstruction_error 0.125, " in caplog.text
+    with pytest.raises(ValueError, match=r"scores has \['jaccard'\], known are .*'iou'"):
+        CohortReport(tmp_path, scores=["iou", "jaccard"])
+
+
+def test_exit_code(tmp_path: Path) -> None:
+    report, _ = run(tmp_path)
+    with pytest.raises(SystemExit, match=r"1 of 4 images failed: see the messages in .*report\.csv"):
+        report.exit_on_failure()
+    report.rows = report.rows[:3]
+    report.exit_on_failure()
+    report.rows = []
+    with pytest.raises(SystemExit):
+        report.exit_on_failure()
+
+
+def test_an_interrupted_report_goes_on(tmp_path: Path) -> None:
+    run(tmp_path, list(SCORES))
+    path = tmp_path / "report.csv"
+    whole, summary = path.read_text(), (tmp_path / "summary.json").read_text()
+    # a failed image and a line that was cut short are done again
+    lines = whole.splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[4], lines[1], lines[2], lines[3][:-4]]))
+    report, engine = run(tmp_path, list(SCORES), resume=True)
+    # c.png and the one that cannot be read
+    assert report.finished == {"a.png", "b.png", "c.png"} and engine.state.epoch_length == 1
+    assert sorted(path.read_text().splitlines()) == sorted(whole.splitlines())
+    assert (tmp_path / "summary.json").read_text() == summary
+    assert engine.state.metrics["dice"] == json.loads(summary)["dice"]["mean"]
+
+
+def test_a_report_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(ValueError, match=r"report\.csv has columns .* begin anew without resume"):
+        run(tmp_path, list(SCORES), resume=True)
+
+
+def predicted(stored: MetaTensor, mask: torch.Tensor, name: str, **more: Any) -> Prediction:
+    """A prediction whose mask lies on the grid of a file."""
+    return Prediction({"name": name, "file": name}, mask=MetaTensor(mask, meta=stored.meta), **more)
+
+
+def write(report: CohortReport, prediction: Prediction) -> dict[str, str]:
+    """One iteration of a report, and its row."""
+    engine = Evaluator("cpu", [prediction], iteration_update=lambda engine, item: [item], decollate=False)
+    engine.data_loader = DataLoader([prediction], collate_fn=no_collation)
+    report.attach(engine)
+    engine.state.output = [prediction]
+    report.started(engine)
+    report.iteration_completed(engine)
+    return table(report.output_dir / "report.csv")[0]
+
+
+def test_mask_and_overlay_of_a_picture_are_upright(tmp_path: Path) -> None:
+    path = write_png(tmp_path / "a.png", gradient(400, 300).astype(np.uint8))
+    image = read(path, 2)
+    mask, label = torch.zeros(2, 300, 400)
+    # stored column by column: the upper left and the lower right of the picture
+    mask[:150, :200] = 1
+    label[150:, 200:] = 1
+    orient = DisplayOrderd("image")
+    display = Compose([LoadImaged("image", reader=FormatReader(2), ensure_channel_first=True), orient])
+    report = CohortReport(tmp_path / "out", display=display, orient=orient, colours=[MASK_COLOUR])
+    row = write(report, predicted(image, mask, "sub/a", label=label[None]))
+    assert row["mask"] == "masks/sub/a_mask.png" and row["overlay"] == "overlays/sub/a_overlay.png"
+    written = np.asarray(Image.open(tmp_path / "out" / row["mask"]))
+    assert np.array_equal(written == 255, mask.T.numpy() == 1)
+    plain, outlined = np.split(np.asarray(Image.open(tmp_path / "out" / row["overlay"])), 2, axis=1)
+    assert (plain[:40, :40] == 255).all() and plain[133, 0].max() < 128
+    for colour, place in ((MASK_COLOUR, np.s_[:202, :152]), ((0, 200, 255), np.s_[198:, 148:])):
+        line = (outlined == colour).all(axis=2)
+        assert line.any() and line.sum() == line[place].sum()
+
+
+def test_files_of_a_coronal_volume(tmp_path: Path) -> None:
+    # 24 columns of 1 mm, 10 slices to the feet, 6 rows of 2 mm
+    affine = affine_of(LEFT, FEET, FRONT, spacing=(1.0, 5.0, 2.0))
+    values = np.full((24, 10, 6), -1.0, dtype=np.float32)
+    values[4:20, :, 1:5] = 1.0
+    image = read(write_volume(tmp_path / "a.nii.gz", values, affine), 3)
+    mask = torch.zeros(24, 10, 6)
+    mask[8:14, 3:9, 2:4] = 1
+    shown, drawn = torch.zeros(2, 1, 4, 4, 3)
+    drawn[..., 1] = 0.5
+    drawn[0, 0, 0, 2] = 1.0
+    orient = Orientationd("image", AXIAL, labels=LABELS)
+    display = Compose([LoadImaged("image", reader=FormatReader(3), ensure_channel_first=True), orient])
+    report = CohortReport(tmp_path / "out", display=display, orient=orient, colours=[MASK_COLOUR])
+    # as many errors as the volume has slices
+    errors = {"image": torch.zeros(1, 4, 4, 10), "reconstruction": torch.full((1, 4, 4, 10), 0.25)}
+    row = write(report, predicted(image, mask, "p1/a", **errors))
+    written = nib.load(tmp_path / "out" / row["mask"])
+    assert np.array_equal(np.asarray(written.dataobj), mask.numpy())
+    np.testing.assert_allclose(written.affine, affine)
+    page = np.asarray(Image.open(tmp_path / "out" / row["overlay"]))
+    # 24 x 12 mm a slice, six slices show the mask
+    assert page.shape == (2 * 160, 4 * 320, 3) and (page[:160, :320] == MASK_COLOUR).all(-1).any()
+    prediction = predicted(image, mask, "b", image=shown, reconstruction=drawn)
+    # one of sixteen pixels is 1 off
+    assert prediction.slice_errors == [0.0, 0.5, 0.25]
+    write(CohortReport(tmp_path / "other"), prediction)
+    lines = (tmp_path / "other" / "masks" / "b_slices.csv").read_text().splitlines()
+    assert lines == ["slice,reconstruction_error", "1,0.0", "2,0.5", "3,0.25"]
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    image = read(write_png(tmp_path / "a.png", gradient(40, 30).astype(np.uint8)), 2)
+    (tmp_path / "masks").write_text("a file where a folder should be")
+    row = write(CohortReport(tmp_path), predicted(image, torch.zeros(30, 40), "a"))
+    assert row["status"] == "failed" and row["mask"] == "" and "masks" in row["message"]

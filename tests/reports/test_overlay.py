@@ -1,0 +1,95 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_semgan.reports.overlay import LABEL_COLOUR, TILE, overlay, page, spread
+from tests.image_files import colours, gradient
+from tests.volume_files import BACK, HEAD, LEFT, affine_of
+
+MASK_COLOUR = (255, 128, 0)
+
+
+@pytest.mark.parametrize(
+    "rows, columns, size", [(40, 20, (256, 128)), (300, 280, (300, 280)), (1000, 2048, (500, 1024))]
+)
+def test_tiles_lie_side_by_side(rows: int, columns: int, size: tuple[int, int]) -> None:
+    image = gradient(rows, columns).astype(np.uint8)[None]
+    mask, label = np.zeros((2, rows, columns), dtype=bool)
+    mask[: rows // 2, : columns // 2] = True
+    label[rows // 2 :, columns // 2 :] = True
+    sheet = overlay(image, [(label, LABEL_COLOUR), (mask, MASK_COLOUR)], np.ones((1, 32, 32)))
+    height, width = size
+    assert sheet.shape == (height, 3 * width, 3)
+    plain, outlined, drawn = np.split(sheet, 3, axis=1)
+    assert (plain[: height // 8, : width // 8] == 255).all() and plain[height // 3, 0].max() < 128
+    assert (drawn == 255).all()
+    changed = (plain != outlined).any(axis=2)
+    for colour, inside in (
+        (MASK_COLOUR, (slice(0, height // 2 + 2), slice(0, width // 2 + 2))),
+        (LABEL_COLOUR, (slice(height // 2 - 2, None), slice(width // 2 - 2, None))),
+    ):
+        line = (outlined == colour).all(axis=2)
+        assert line.any() and line.sum() == line[inside].sum()
+        changed &= ~line
+    assert not changed.any()
+
+
+def test_two_tiles_without_reconstruction() -> None:
+    image = gradient(40, 40).astype(np.uint8)[None]
+    assert overlay(image, [(np.zeros((40, 40)), MASK_COLOUR)]).shape == (256, 512, 3)
+
+
+def test_colours_of_image_and_reconstruction() -> None:
+    photograph = colours(400, 300)
+    reconstruction = np.broadcast_to(np.reshape([1.0, 0.0, -1.0], (3, 1, 1)), (3, 32, 32))
+    sheet = overlay(photograph.transpose(2, 0, 1), [(np.zeros((400, 300)), MASK_COLOUR)], reconstruction)
+    plain, _, drawn = np.split(sheet, 3, axis=1)
+    # one stretch for all channels, so that hues stay
+    low, high = np.percentile(photograph, [0.5, 99.5])
+    np.testing.assert_allclose(plain, (photograph.clip(low, high) - low) / (high - low) * 255, atol=0.51)
+    assert (drawn == [255, 128, 0]).all()
+
+
+@pytest.mark.parametrize(
+    "slices, number, expected",
+    [([2, 3, 4, 5, 6], 3, [2, 4, 6]), ([7], 5, [7]), ([3, 4], 6, [3, 4]), ([], 4, [0, 3, 6, 9])],
+)
+def test_slices_are_spread_through_the_mask(slices: list[int], number: int, expected: list[int]) -> None:
+    mask = np.zeros((4, 4, 10), dtype=bool)
+    mask[1, 2, slices] = True
+    assert spread(mask, number) == expected
+
+
+def test_a_page_shows_slices_in_their_proportions() -> None:
+    # 6 rows of 2 mm to the back, 24 columns of 1 mm to the left
+    values = torch.full((1, 6, 24, 10), -1.0)
+    values[:, 1:5, 4:20] = 1.0
+    volume = MetaTensor(values, affine=torch.as_tensor(affine_of(BACK, LEFT, HEAD, spacing=(2.0, 1.0, 5.0))))
+    mask, label = np.zeros((2, 6, 24, 10), dtype=bool)
+    mask[2:4, 8:14, 3:9] = True
+    label[2:4, 8:10, 3:9] = True
+    drawn = page(volume, [(label, LABEL_COLOUR), (mask, MASK_COLOUR)], [0.1] * 10, slices=3, columns=2)
+    # 24 x 12 mm a slice, two rows of them, the last place empty
+    assert drawn.shape == (TILE, 2 * TILE, 3)
+    assert not drawn[TILE // 2 :, TILE:].any()
+    tile = drawn[: TILE // 2, :TILE]
+    assert tile[5, -5].max() == 0 and tile[TILE // 4, TILE // 2].min() > 240
+    scale = TILE / 24
+    for colour, left, right in ((MASK_COLOUR, 8, 14), (LABEL_COLOUR, 8, 10)):
+        rows, columns = np.nonzero((tile == colour).all(-1))
+        # two pixels wide, on both sides of the border
+        assert abs(columns.max() - right * scale) <= 2 and rows.min() >= 2 * 2 * scale - 2
+        assert columns.min() >= left * scale - 2
+
+
+def test_captions_and_a_page_without_mask() -> None:
+    volume = MetaTensor(torch.full((1, 8, 8, 3), -1.0))
+    drawn = page(volume, [(np.zeros((8, 8, 3), dtype=bool), MASK_COLOUR)], slices=2)
+    assert drawn.shape == (TILE, 2 * TILE, 3)
+    assert drawn[:20].any() and not drawn[20:].any()
