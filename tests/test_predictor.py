@@ -27,7 +27,7 @@ from monai_semgan.networks.nets import SemanticGAN
 from monai_semgan.predictor import Prediction, in_memory, read_device
 from monai_semgan.transforms import DisplayOrderd
 from tests.image_files import gradient, oblique_affine, write_nifti, write_png
-from tests.tiny_bundle import TINY_NETWORK, tiny_bundle
+from tests.tiny_bundle import tiny_bundle, with_weights
 
 TINY_GAN = {"size": 16, "latent_dim": 8, "channel_base": 64, "channel_max": 8}
 
@@ -274,10 +274,7 @@ def test_a_device_that_there_is_not() -> None:
 @pytest.fixture
 def bundle(tmp_path: Path, repository: Path) -> Path:
     """A bundle with a tiny network and random weights."""
-    folder = tiny_bundle(tmp_path, repository)
-    (folder / "models").mkdir()
-    torch.save(SemanticGAN(**TINY_NETWORK).state_dict(), folder / "models" / "model.pt")
-    return folder
+    return with_weights(tiny_bundle(tmp_path, repository))
 
 
 def test_from_a_bundle_in_one_line(bundle: Path) -> None:

@@ -10,8 +10,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 from PIL import Image
+
+from monai_semgan.networks.nets import SemanticGAN
 
 TINY_NETWORK = {
     "size": 32,
@@ -60,3 +63,10 @@ def tiny_data(folder: Path, colour: tuple[float, ...] = ()) -> Path:
     path = folder / "datalist.json"
     path.write_text(json.dumps(datalist))
     return path
+
+
+def with_weights(bundle: Path) -> Path:
+    """Give a tiny bundle random weights."""
+    (bundle / "models").mkdir()
+    torch.save(SemanticGAN(**TINY_NETWORK).state_dict(), bundle / "models" / "model.pt")
+    return bundle

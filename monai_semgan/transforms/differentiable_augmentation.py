@@ -11,6 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# the changes that have a size, those of the geometry first
+GEOMETRY = ("scale", "stretch", "shift", "rotate")
+SIZES = (*GEOMETRY, "curve", "colour", "brightness", "contrast", "shading", "blur", "noise")
+
 
 class DifferentiableAugmentation(nn.Module):
     """Random affine map and changes of colour, exposure and sharpness per image; the label map moves with its image.
@@ -19,84 +23,49 @@ class DifferentiableAugmentation(nn.Module):
     from outside the frame is black in images and background in label maps with values in [-1, 1]: -1, and 1 in the
     first of several label channels.
 
+    - ``scale``: zoom is drawn log-uniformly from [1 / (1 + scale), 1 + scale].
+    - ``stretch``: width over height changes log-uniformly by a factor from [1 / (1 + stretch), 1 + stretch].
+    - ``shift``: shift along each axis is drawn uniformly up to this fraction of the side.
+    - ``rotate``: rotation is drawn uniformly up to this angle, in degrees.
+    - ``curve``: intensities go through a random curve, linear between 6 evenly spaced knots. Its values at the knots
+      lie between the identity (0) and uniform numbers from [-1, 1] (1), by a share drawn uniformly up to this value; it
+      may fall as well as rise, so tissues change their order. Black stays black, and all channels share it (after the
+      global intensity non-linear augmentation of Ouyang et al., IEEE TMI 2023, arXiv:2111.12525).
+    - ``colour``: gain of each channel, above black, is drawn log-uniformly from [1 / (1 + colour), 1 + colour].
+    - ``brightness``: offset is drawn uniformly up to this value; the image spans 2.
+    - ``contrast``: contrast is drawn log-uniformly from [1 / (1 + contrast), 1 + contrast].
+    - ``shading``: standard deviation of a smooth additive field, 4x4 normal values interpolated.
+    - ``blur``: standard deviation of a Gaussian blur is drawn uniformly up to this value, in pixels.
+    - ``noise``: standard deviation of white noise is drawn uniformly up to this value.
+
     Args:
         p: probability of each change; the adaptive rule of a trainer may move it.
-        scale: zoom is drawn log-uniformly from [1 / (1 + scale), 1 + scale].
-        stretch: width over height changes log-uniformly by a factor from [1 / (1 + stretch), 1 + stretch].
-        shift: shift along each axis is drawn uniformly up to this fraction of the side.
-        rotate: rotation is drawn uniformly up to this angle, in degrees.
         flip: whether left and right change places, in half of the images that are changed.
-        curve: intensities go through a random curve, linear between 6 evenly spaced knots. Its values at the knots lie
-            between the identity (0) and uniform numbers from [-1, 1] (1), by a share drawn uniformly up to this value;
-            it may fall as well as rise, so tissues change their order. Black stays black, and all channels share it
-            (after the global intensity non-linear augmentation of Ouyang et al., IEEE TMI 2023, arXiv:2111.12525).
-        colour: gain of each channel, above black, is drawn log-uniformly from [1 / (1 + colour), 1 + colour].
-        brightness: offset is drawn uniformly up to this value; the image spans 2.
-        contrast: contrast is drawn log-uniformly from [1 / (1 + contrast), 1 + contrast].
-        shading: standard deviation of a smooth additive field, 4x4 normal values interpolated.
-        blur: standard deviation of a Gaussian blur is drawn uniformly up to this value, in pixels.
-        noise: standard deviation of white noise is drawn uniformly up to this value.
+        sizes: how large each change is at most, by the names above; 0, none, by default.
 
     Raises:
-        ValueError: for a probability outside [0, 1] or a negative range.
+        ValueError: for a probability outside [0, 1], a negative range, or a change of another name.
     """
 
-    def __init__(
-        self,
-        *,
-        p: float = 1.0,
-        scale: float = 0.0,
-        stretch: float = 0.0,
-        shift: float = 0.0,
-        rotate: float = 0.0,
-        flip: bool = False,
-        curve: float = 0.0,
-        colour: float = 0.0,
-        brightness: float = 0.0,
-        contrast: float = 0.0,
-        shading: float = 0.0,
-        blur: float = 0.0,
-        noise: float = 0.0,
-    ) -> None:
+    def __init__(self, *, p: float = 1.0, flip: bool = False, **sizes: float) -> None:
         super().__init__()
+        if unknown := sorted(sizes.keys() - set(SIZES)):
+            raise ValueError(f"{', '.join(unknown)}: no such change, there is {', '.join(SIZES)}")
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"p is {p}, it must lie in [0, 1]")
-        ranges = {
-            "scale": scale,
-            "stretch": stretch,
-            "shift": shift,
-            "rotate": rotate,
-            "curve": curve,
-            "colour": colour,
-            "brightness": brightness,
-            "contrast": contrast,
-            "shading": shading,
-            "blur": blur,
-            "noise": noise,
-        }
-        if curve > 1:
-            raise ValueError(f"curve is {curve}, it must lie in [0, 1]")
-        if negative := [f"{name} is {value}" for name, value in ranges.items() if value < 0]:
+        if sizes.get("curve", 0.0) > 1:
+            raise ValueError(f"curve is {sizes['curve']}, it must lie in [0, 1]")
+        if negative := [f"{name} is {value}" for name, value in sizes.items() if value < 0]:
             raise ValueError(f"{', '.join(negative)}: ranges must not be negative")
         self.p: Tensor
         self.register_buffer("p", torch.tensor(float(p)))
-        self.scale = scale
-        self.stretch = stretch
-        self.shift = shift
-        self.rotate = rotate
         self.flip = flip
-        self.curve = curve
-        self.colour = colour
-        self.brightness = brightness
-        self.contrast = contrast
-        self.shading = shading
-        self.blur = blur
-        self.noise = noise
+        self.size = {name: sizes.get(name, 0.0) for name in SIZES}
 
     @property
     def moves(self) -> bool:
         """Whether the geometry changes, and not the intensities alone."""
-        return self.flip or max(self.scale, self.stretch, self.shift, self.rotate) > 0
+        return self.flip or any(self.size[name] > 0 for name in GEOMETRY)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Augment a batch.
@@ -117,18 +86,18 @@ class DifferentiableAugmentation(nn.Module):
                 outside[:, image.shape[1]] = 1.0
             joined = self.warp(joined, outside)
             image, label = joined[:, : image.shape[1]], None if label is None else joined[:, image.shape[1] :]
-        if self.curve:
+        if self.size["curve"]:
             image = self.remap(image)
-        if self.colour:
+        if self.size["colour"]:
             image = self.cast(image)
-        if self.brightness or self.contrast:
+        if self.size["brightness"] or self.size["contrast"]:
             image = self.expose(image)
-        if self.shading:
+        if self.size["shading"]:
             image = self.shade(image)
-        if self.blur:
+        if self.size["blur"]:
             image = self.defocus(image)
-        if self.noise:
-            level = self.uniform(len(image), self.noise)[:, None, None, None]
+        if self.size["noise"]:
+            level = self.uniform(len(image), self.size["noise"])[:, None, None, None]
             image = image + torch.randn_like(image) * level.to(image.dtype)
         return image, label
 
@@ -140,16 +109,16 @@ class DifferentiableAugmentation(nn.Module):
     def warp(self, x: Tensor, outside: Tensor) -> Tensor:
         """Apply one random affine map per image, bilinear; ``outside`` is what lies beyond the frame."""
         batch = x.shape[0]
-        zoom = torch.exp(self.uniform(batch, math.log1p(self.scale)))
-        angle = self.uniform(batch, math.radians(self.rotate))
+        zoom = torch.exp(self.uniform(batch, math.log1p(self.size["scale"])))
+        angle = self.uniform(batch, math.radians(self.size["rotate"]))
         cosine, sine = torch.cos(angle), torch.sin(angle)
-        half_stretch = torch.exp(self.uniform(batch, math.log1p(self.stretch) / 2))
+        half_stretch = torch.exp(self.uniform(batch, math.log1p(self.size["stretch"]) / 2))
         width, height = zoom * half_stretch, zoom / half_stretch
         if self.flip:
             mirrored = torch.rand(batch, device=self.p.device) < self.p / 2
             width = torch.where(mirrored, -width, width)
         # normalised coordinates span 2, so a fraction f of the side is 2 f
-        shift_x, shift_y = self.uniform(batch, 2 * self.shift), self.uniform(batch, 2 * self.shift)
+        shift_x, shift_y = self.uniform(batch, 2 * self.size["shift"]), self.uniform(batch, 2 * self.size["shift"])
         rows = [cosine / width, -sine / width, shift_x, sine / height, cosine / height, shift_y]
         theta = torch.stack(rows, dim=1).view(batch, 2, 3)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
@@ -159,7 +128,7 @@ class DifferentiableAugmentation(nn.Module):
         """Put the intensities of each image through a curve of its own; beyond [-1, 1] it goes on straight."""
         batch, knots = len(image), 6
         identity = torch.linspace(-1, 1, knots, device=self.p.device)
-        share = self.uniform(batch, self.curve).abs()[:, None]
+        share = self.uniform(batch, self.size["curve"]).abs()[:, None]
         values = identity + share * (torch.rand(batch, knots, device=self.p.device) * 2 - 1 - identity)
         values[:, 0] = -1.0
         return piecewise_linear(values, image).to(image.dtype)
@@ -167,28 +136,28 @@ class DifferentiableAugmentation(nn.Module):
     def cast(self, image: Tensor) -> Tensor:
         """Multiply each channel, measured from black, by a gain of its own."""
         batch, channels = image.shape[:2]
-        logs = torch.stack([self.uniform(batch, math.log1p(self.colour)) for _ in range(channels)], dim=1)
+        logs = torch.stack([self.uniform(batch, math.log1p(self.size["colour"])) for _ in range(channels)], dim=1)
         return (image + 1.0) * logs.exp()[:, :, None, None].to(image.dtype) - 1.0
 
     def expose(self, image: Tensor) -> Tensor:
         """Change contrast about the image's mean, then brightness."""
         batch = image.shape[0]
-        factor = torch.exp(self.uniform(batch, math.log1p(self.contrast)))[:, None, None, None].to(image.dtype)
-        offset = self.uniform(batch, self.brightness)[:, None, None, None].to(image.dtype)
+        factor = torch.exp(self.uniform(batch, math.log1p(self.size["contrast"])))[:, None, None, None].to(image.dtype)
+        offset = self.uniform(batch, self.size["brightness"])[:, None, None, None].to(image.dtype)
         mean = image.mean((1, 2, 3), keepdim=True)
         return (image - mean) * factor + mean + offset
 
     def shade(self, image: Tensor) -> Tensor:
         """Add a smooth field, the same in all channels."""
-        amplitude = torch.where(torch.rand(len(image), device=self.p.device) < self.p, self.shading, 0.0)
+        amplitude = torch.where(torch.rand(len(image), device=self.p.device) < self.p, self.size["shading"], 0.0)
         field = torch.randn(len(image), 1, 4, 4, device=self.p.device) * amplitude[:, None, None, None]
         return image + F.interpolate(field, image.shape[2:], mode="bicubic").to(image.dtype)
 
     def defocus(self, image: Tensor) -> Tensor:
         """Blur each image by a Gaussian of its own, the border repeated."""
         batch, channels = image.shape[:2]
-        radius = max(1, math.ceil(2.5 * self.blur))
-        sigma = self.uniform(batch, self.blur).abs().clamp(min=1e-3)
+        radius = max(1, math.ceil(2.5 * self.size["blur"]))
+        sigma = self.uniform(batch, self.size["blur"]).abs().clamp(min=1e-3)
         taps = torch.arange(-radius, radius + 1, device=self.p.device)
         kernel = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
         kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, dim=0).to(image.dtype)

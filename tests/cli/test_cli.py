@@ -12,22 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from monai_semgan import __version__
 from monai_semgan.cli import COMMANDS, main, read_settings
-from monai_semgan.networks.nets import SemanticGAN
 from tests.image_files import gradient, write_png
-from tests.tiny_bundle import TINY_NETWORK, tiny_bundle, tiny_data
+from tests.tiny_bundle import tiny_bundle, tiny_data, with_weights
 
 
 @pytest.fixture
 def bundle(tmp_path: Path, repository: Path) -> Path:
     """A bundle with a tiny network and random weights."""
-    folder = tiny_bundle(tmp_path, repository)
-    (folder / "models").mkdir()
-    torch.save(SemanticGAN(**TINY_NETWORK).state_dict(), folder / "models" / "model.pt")
-    return folder
+    return with_weights(tiny_bundle(tmp_path, repository))
 
 
 def report(folder: Path) -> dict[str, dict[str, str]]:

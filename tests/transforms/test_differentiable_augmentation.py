@@ -267,3 +267,8 @@ def test_probability_belongs_to_the_state() -> None:
 def test_ranges(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
         DifferentiableAugmentation(**settings)
+
+
+def test_a_change_that_there_is_not_is_named() -> None:
+    with pytest.raises(ValueError, match="shft: no such change, there is scale, stretch, shift"):
+        DifferentiableAugmentation(shft=0.1)
