@@ -89,8 +89,8 @@ test-wheel: $(DEV)
 	@$(VENV) -m tests.wheel_check
 
 lint: $(DEV)
-	$(VENV) -m ruff check --no-cache monai_semgan tests docs
-	$(VENV) -m ruff format --no-cache --check monai_semgan tests docs
+	$(VENV) -m ruff check --no-cache monai_semgan tests docs configs
+	$(VENV) -m ruff format --no-cache --check monai_semgan tests docs configs
 	$(VENV) -m mypy
 
 # warnings are errors
