@@ -13,13 +13,15 @@ import logging.config
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
+
+from monai_semgan.networks.precision import WORDS
 
 if TYPE_CHECKING:
     from monai_semgan.predictor import Predictor
@@ -279,10 +281,10 @@ def flag(value: Any) -> bool:
     Raises:
         SystemExit: when it is neither.
     """
-    words: Mapping[str, bool] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if str(value).lower() not in words:
-        raise SystemExit(f"error: {value!r} is no choice between yes and no: say one of {', '.join(words)}")
-    return words[str(value).lower()]
+    word = WORDS.get(str(value).strip().lower())
+    if not isinstance(word, bool):
+        raise SystemExit(f"error: {value!r} is no choice between yes and no: say true or false")
+    return word
 
 
 def run_cohort(evaluator: Any) -> None:

@@ -24,7 +24,7 @@ from monai_semgan.data import FAILURE
 from monai_semgan.formats import FormatReader
 from monai_semgan.inferers import SliceWiseInferer, WPlusInferer
 from monai_semgan.networks.nets import SemanticGAN
-from monai_semgan.predictor import Prediction, in_memory, read_device
+from monai_semgan.predictor import Prediction, read_device
 from monai_semgan.transforms import DisplayOrderd
 from tests.image_files import gradient, oblique_affine, write_nifti, write_png
 from tests.tiny_bundle import tiny_bundle, with_weights
@@ -247,16 +247,6 @@ def test_saved_masks(tmp_path: Path) -> None:
     file = segmenter(turned).save(tmp_path / "b.1")
     assert file.name == "b.1.nii.gz"
     np.testing.assert_allclose(nib.load(file).affine, affine, atol=1e-6)
-
-
-def test_volumes_in_memory_know_where_they_lie() -> None:
-    volume = sitk.GetImageFromArray(np.arange(24.0).reshape(2, 3, 4))
-    volume.SetSpacing((0.5, 2.0, 3.0))
-    volume.SetOrigin((1.0, 2.0, 3.0))
-    found = in_memory(volume, 3)
-    assert found.shape == (1, 4, 3, 2) and found[0, 3, 2, 1] == 23
-    # x and y of ITK run to the left and to the back, those of RAS to the right and to the front
-    np.testing.assert_allclose(found.affine.numpy(), np.diag([-0.5, -2, 3, 1]) + np.outer([-1, -2, 3, 0], [0, 0, 0, 1]))
 
 
 def test_probabilities_need_a_mask() -> None:

@@ -79,7 +79,7 @@ class SemiSupervisedTrainer(Trainer, Generic[AnyExtension]):
     @property
     def checkpoint(self) -> dict[str, Any]:
         """Everything whose state a resumed run needs, by name; a subclass adds networks and optimisers."""
-        parts = {name: extension.checkpoint for name, extension in self.extensions.items()}
+        parts = {f"extensions::{name}": extension.checkpoint for name, extension in self.extensions.items()}
         return {"ema": self.ema} | {name: part for name, part in parts.items() if part is not None}
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from monai_semgan.formats.dicom import DICOM as DICOM
 from monai_semgan.formats.dicom import DICOMSeries as DICOMSeries
 from monai_semgan.formats.itk import ITK as ITK
+from monai_semgan.formats.memory import in_memory as in_memory
 from monai_semgan.formats.mgh import MGH as MGH
 from monai_semgan.formats.nifti import NIfTI as NIfTI
 from monai_semgan.formats.picture import Picture as Picture

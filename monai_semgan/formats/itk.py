@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
@@ -34,11 +35,23 @@ class ITK(Format):
         values = image.GetNumberOfComponentsPerPixel()
         if values > 1:
             raise ValueError(f"{path.name} has {values} values a voxel: give a grey volume")
-        dims = image.GetDimension()
-        affine = np.eye(4)
-        # dimensions beyond the third have no place in the patient
-        shown = min(dims, 3)
-        direction = np.array(image.GetDirection()).reshape(dims, dims)[:shown, :shown]
-        affine[:shown, :shown] = direction * np.array(image.GetSpacing())[:shown]
-        affine[:shown, 3] = image.GetOrigin()[:shown]
-        return self.volume(sitk.GetArrayFromImage(image).T, path, orientation_ras_lps(affine))
+        return self.volume(itk_array(image), path, itk_affine(image))
+
+
+def itk_array(image: Any) -> np.ndarray:
+    """Values of a SimpleITK image, first index fastest; colours come first."""
+    import SimpleITK as sitk  # late, it is large and seldom needed
+
+    return sitk.GetArrayFromImage(image).T
+
+
+def itk_affine(image: Any) -> np.ndarray:
+    """Matrix, 4x4, from the first three indices of a SimpleITK image to RAS millimetres."""
+    dims = image.GetDimension()
+    affine = np.eye(4)
+    # dimensions beyond the third have no place in the patient
+    shown = min(dims, 3)
+    direction = np.array(image.GetDirection()).reshape(dims, dims)[:shown, :shown]
+    affine[:shown, :shown] = direction * np.array(image.GetSpacing())[:shown]
+    affine[:shown, 3] = image.GetOrigin()[:shown]
+    return orientation_ras_lps(affine)
