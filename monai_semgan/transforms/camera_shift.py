@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.config import PathLike
-from monai.transforms import Transform
+from monai.config import KeysCollection, PathLike
+from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_numpy
 from PIL import Image
 from skimage.filters import gaussian
-
-from monai_semgan.transforms.dictionary import Dictionary
 
 
 class Camera(NamedTuple):
@@ -148,7 +147,21 @@ def photograph(image: np.ndarray, camera: Camera) -> np.ndarray:
     return np.asarray(Image.open(buffer)).transpose(2, 0, 1)
 
 
-class CameraShiftd(Dictionary):
-    """Dictionary version of :class:`CameraShift`."""
+class CameraShiftd(MapTransform):
+    """Dictionary version of :class:`CameraShift`.
 
-    transform = CameraShift
+    Args:
+        keys: keys of the photographs.
+        allow_missing_keys: pass over keys that an item does not have.
+        settings: those of :class:`CameraShift`.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False, **settings: Any) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.shift = CameraShift(**settings)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.shift(d[key])
+        return d

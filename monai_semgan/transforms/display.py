@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import nibabel as nib
 import numpy as np
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor, to_affine_nd
-from monai.transforms import InvertibleTransform, Transform
+from monai.transforms import InvertibleTransform, MapTransform, Transform
 from monai.utils import TraceKeys, convert_to_tensor
-
-from monai_semgan.transforms.dictionary import Dictionary, InvertibleDictionary
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -83,10 +85,29 @@ class DisplayOrder(InvertibleTransform):
         return out
 
 
-class DisplayOrderd(InvertibleDictionary):
-    """Dictionary version of :class:`DisplayOrder`."""
+class DisplayOrderd(MapTransform, InvertibleTransform):
+    """Dictionary version of :class:`DisplayOrder`.
 
-    transform = DisplayOrder
+    Args:
+        keys: keys of the images.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.display_order = DisplayOrder()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.display_order(d[key])
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.display_order.inverse(d[key])
+        return d
 
 
 class ToGrey(Transform):
@@ -116,10 +137,23 @@ class ToGrey(Transform):
         return red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
 
 
-class ToGreyd(Dictionary):
-    """Dictionary version of :class:`ToGrey`."""
+class ToGreyd(MapTransform):
+    """Dictionary version of :class:`ToGrey`.
 
-    transform = ToGrey
+    Args:
+        keys: keys of the images.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.to_grey = ToGrey()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.to_grey(d[key])
+        return d
 
 
 class ToRGB(Transform):
@@ -141,7 +175,20 @@ class ToRGB(Transform):
         return img.repeat_interleave(3, dim=0) if img.shape[0] == 1 else img[:3]
 
 
-class ToRGBd(Dictionary):
-    """Dictionary version of :class:`ToRGB`."""
+class ToRGBd(MapTransform):
+    """Dictionary version of :class:`ToRGB`.
 
-    transform = ToRGB
+    Args:
+        keys: keys of the images.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.to_rgb = ToRGB()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.to_rgb(d[key])
+        return d

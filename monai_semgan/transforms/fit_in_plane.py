@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
-from monai.transforms import InvertibleTransform
-from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor
-
-from monai_semgan.transforms.dictionary import InvertibleDictionary
+from monai.transforms import InvertibleTransform, MapTransform
+from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
 
 MODES = ("bilinear", "nearest")
 
@@ -131,8 +130,41 @@ def resize_slices(source: torch.Tensor, target: torch.Tensor, mode: str) -> None
         target[..., index] = F.interpolate(source[None, ..., index], target.shape[1:3], **how)[0]
 
 
-class FitInPlaned(InvertibleDictionary):
-    """Dictionary version of :class:`FitInPlane`; ``mode`` and ``value`` are one for all keys or one for each."""
+class FitInPlaned(MapTransform, InvertibleTransform):
+    """Dictionary version of :class:`FitInPlane`.
 
-    transform = FitInPlane
-    per_key = ("mode", "value")
+    Args:
+        keys: keys of the volumes.
+        size: side of the square in pixels.
+        mode: "bilinear" for images, "nearest" for label maps; one for all keys or one for each.
+        value: value of the padding, by default each volume's minimum; one for all keys or one for each.
+        enlarge: whether to enlarge slices that are smaller.
+        fill: share of the square's side that the longer side fills.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        size: int,
+        mode: str | Sequence[str] = "bilinear",
+        value: float | None | Sequence[float | None] = None,
+        enlarge: bool = True,
+        fill: float = 1.0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        settings = zip(ensure_tuple_rep(mode, len(self.keys)), ensure_tuple_rep(value, len(self.keys)))
+        self.fits = [FitInPlane(size, key_mode, key_value, enlarge, fill) for key_mode, key_value in settings]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key, fit in self.key_iterator(d, self.fits):
+            d[key] = fit(d[key])
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key, fit in self.key_iterator(d, self.fits):
+            d[key] = fit.inverse(d[key])
+        return d

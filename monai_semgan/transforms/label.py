@@ -16,8 +16,6 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_tensor
 
-from monai_semgan.transforms.dictionary import Dictionary
-
 
 class SameGridd(MapTransform):
     """Pass labels on unchanged, or say in which numbers their grid differs from that of the image's file.
@@ -101,7 +99,20 @@ class BinaryMask(Transform):
         return (img != 0).float()
 
 
-class BinaryMaskd(Dictionary):
-    """Dictionary version of :class:`BinaryMask`."""
+class BinaryMaskd(MapTransform):
+    """Dictionary version of :class:`BinaryMask`.
 
-    transform = BinaryMask
+    Args:
+        keys: keys of the masks.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.binary_mask = BinaryMask()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.binary_mask(d[key])
+        return d

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Compose, InvertibleTransform, Transform, allow_missing_keys_mode
+from monai.transforms import Compose, InvertibleTransform, MapTransform, Transform, allow_missing_keys_mode
 from monai.utils import TraceKeys
-
-from monai_semgan.transforms.dictionary import Dictionary
 
 logger = logging.getLogger(__name__)
 
@@ -171,11 +170,30 @@ def file_of(img: torch.Tensor) -> str:
     return str(img.meta.get("filename_or_obj", "volume")) if isinstance(img, MetaTensor) else "volume"
 
 
-class CTWindowd(Dictionary):
-    """Dictionary version of :class:`CTWindow`; an item's ``intensity_scale`` comes before the setting."""
+class CTWindowd(MapTransform):
+    """Dictionary version of :class:`CTWindow`; an item's ``intensity_scale`` comes before the setting.
 
-    transform = CTWindow
+    Args:
+        keys: keys of the volumes.
+        level: centre of the window in Hounsfield units.
+        width: width of the window in Hounsfield units.
+        scale: "hu" for Hounsfield units, "8bit" for 0 to 255 through a window, "auto" to let each volume tell.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
 
-    def apply(self, transform: CTWindow, value: torch.Tensor, item: Mapping[Hashable, Any]) -> torch.Tensor:
-        """Transform a volume by the scale that its item names."""
-        return transform(value, item.get("intensity_scale"))
+    def __init__(
+        self,
+        keys: KeysCollection,
+        level: float = 40,
+        width: float = 400,
+        scale: str = "auto",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.window = CTWindow(level, width, scale)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.window(d[key], d.get("intensity_scale"))
+        return d

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.transforms import FillHoles, Transform
+from monai.config import KeysCollection
+from monai.transforms import FillHoles, MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from skimage.filters import threshold_otsu
 
-from monai_semgan.transforms.dictionary import Dictionary
 from monai_semgan.transforms.modality import file_of
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,28 @@ def body_mask(volume: torch.Tensor) -> torch.Tensor:
     return torch.stack(body, dim=-1).bool()
 
 
-class MRIScaled(Dictionary):
-    """Dictionary version of :class:`MRIScale`."""
+class MRIScaled(MapTransform):
+    """Dictionary version of :class:`MRIScale`.
 
-    transform = MRIScale
+    Args:
+        keys: keys of the volumes.
+        percentile: percentile of the body's intensities that becomes the first landmark, in percent.
+        landmarks: what evenly spaced percentiles become, in [-1, 1].
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        percentile: float = 1,
+        landmarks: Sequence[float] = (-1.0, 1.0),
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.scale = MRIScale(percentile, landmarks)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.scale(d[key])
+        return d

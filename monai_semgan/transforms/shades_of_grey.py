@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-import torch
-from monai.transforms import Transform
-from monai.utils import convert_to_tensor
+from collections.abc import Hashable, Mapping
+from typing import Any
 
-from monai_semgan.transforms.dictionary import Dictionary
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Transform
+from monai.utils import convert_to_tensor
 
 
 class ShadesOfGrey(Transform):
@@ -63,7 +65,21 @@ class ShadesOfGrey(Transform):
         return img * gain.to(img.dtype).reshape(3, *[1] * (img.ndim - 1))
 
 
-class ShadesOfGreyd(Dictionary):
-    """Dictionary version of :class:`ShadesOfGrey`."""
+class ShadesOfGreyd(MapTransform):
+    """Dictionary version of :class:`ShadesOfGrey`.
 
-    transform = ShadesOfGrey
+    Args:
+        keys: keys of the images.
+        norm: the exponent p.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, norm: float = 6.0, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.balance = ShadesOfGrey(norm)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.balance(d[key])
+        return d
