@@ -202,7 +202,7 @@ class CohortDataset(Dataset):
     """A ``Dataset`` whose items either went through the transform or say, under the key "failure", why they did not.
 
     Items differ in size and keys: load them with ``collate_fn=monai.data.utils.no_collation`` and give them to
-    :class:`monai_semgan.engines.SemanticGANEvaluator`.
+    :meth:`monai_semgan.predictor.Predictor.predict`.
 
     Args:
         data: items, such as :func:`cohort` gives.

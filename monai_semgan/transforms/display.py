@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import nibabel as nib
 import numpy as np
@@ -85,28 +85,36 @@ class DisplayOrder(InvertibleTransform):
         return out
 
 
-class DisplayOrderd(MapTransform, InvertibleTransform):
-    """Dictionary version of :class:`DisplayOrder`.
+class PlainMapTransform(MapTransform):
+    """Dictionary version of a transform that has no settings, which a subclass names.
 
     Args:
         keys: keys of the images.
         allow_missing_keys: pass over keys that an item does not have.
     """
 
+    transform: ClassVar[type]
+
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.display_order = DisplayOrder()
+        self.plain = self.transform()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self.display_order(d[key])
+            d[key] = self.plain(d[key])
         return d
+
+
+class DisplayOrderd(PlainMapTransform, InvertibleTransform):
+    """Dictionary version of :class:`DisplayOrder`; its arguments are those of ``MapTransform``."""
+
+    transform = DisplayOrder
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self.display_order.inverse(d[key])
+            d[key] = self.plain.inverse(d[key])
         return d
 
 
@@ -137,23 +145,10 @@ class ToGrey(Transform):
         return red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
 
 
-class ToGreyd(MapTransform):
-    """Dictionary version of :class:`ToGrey`.
+class ToGreyd(PlainMapTransform):
+    """Dictionary version of :class:`ToGrey`; its arguments are those of ``MapTransform``."""
 
-    Args:
-        keys: keys of the images.
-        allow_missing_keys: pass over keys that an item does not have.
-    """
-
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.to_grey = ToGrey()
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.to_grey(d[key])
-        return d
+    transform = ToGrey
 
 
 class ToRGB(Transform):
@@ -175,20 +170,7 @@ class ToRGB(Transform):
         return img.repeat_interleave(3, dim=0) if img.shape[0] == 1 else img[:3]
 
 
-class ToRGBd(MapTransform):
-    """Dictionary version of :class:`ToRGB`.
+class ToRGBd(PlainMapTransform):
+    """Dictionary version of :class:`ToRGB`; its arguments are those of ``MapTransform``."""
 
-    Args:
-        keys: keys of the images.
-        allow_missing_keys: pass over keys that an item does not have.
-    """
-
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.to_rgb = ToRGB()
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.to_rgb(d[key])
-        return d
+    transform = ToRGB
