@@ -26,11 +26,12 @@ from monai_semgan.bundle import Bundle
 from monai_semgan.metrics import REPORTED_SCORES, known_scores
 
 COLUMNS = ("labels", "method", "list", "n")
-SETTINGS = ("gan", "encoder", "unet", "evaluate")
+SETTINGS = ("gan", "encoder", "student", "unet", "evaluate")
 EVALUATION = ("configs/inference.yaml", "configs/evaluate.yaml")
 GAN = ("configs/train_gan.yaml",)
 ENCODER = ("configs/train_encoder.yaml",)
 UNET = ("configs/train_unet.yaml",)
+STUDENT = (*UNET, "configs/train_student.yaml")
 UNET_EVALUATION = (*EVALUATION, "configs/evaluate_unet.yaml")
 
 
@@ -70,7 +71,7 @@ class Stage:
 
 
 def plan(config: dict[str, Any]) -> list[Stage]:
-    """Lay out the experiment: for each budget U-Net, GAN and encoder, which the U-Net teaches, and their evaluations.
+    """Lay out the experiment: for each budget U-Net, GAN, encoder and student, and their evaluations.
 
     Args:
         config: as :func:`load_config` reads it.
@@ -125,7 +126,14 @@ def plan_budget(config: dict[str, Any], budget: dict[str, Any], labels: int) -> 
     stages.append(Stage(model.parent, ENCODER, {**training, **paths, **own["encoder"]}))
     no_steps = {"ckpt_path": model, "displayable_configs::refine_steps": 0}
     stages += evaluations("SemanticGAN, encoder only", "encoder", EVALUATION, no_steps)
-    return stages + evaluations("SemanticGAN, refined", "refined", EVALUATION, {"ckpt_path": model})
+    stages += evaluations("SemanticGAN, refined", "refined", EVALUATION, {"ckpt_path": model})
+    student = output / train_list / "student" / "model.pt"
+    teachers = {"gan_ckpt_path": model, "teacher_ckpt_path": unet}
+    stages.append(Stage(student.parent, STUDENT, {**training, **teachers, **own["student"]}))
+    for method, answer in (("student", "student"), ("both", "both")):
+        settings = {"ckpt_path": student, "displayable_configs::answer": answer}
+        stages += evaluations(method, answer + "_answer", EVALUATION, settings)
+    return stages
 
 
 def run(stage: Stage, bundle: Path) -> None:

@@ -25,6 +25,7 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", default="lung_xray", help="folder of a bundle, or the name of one that came along")
     parser.add_argument("--preset", choices=("fast", "balanced", "best"), help="time an image gets; None: the bundle's")
     parser.add_argument("--steps", type=int, help="steps of refinement; 0: encoder alone, None: the preset's")
+    parser.add_argument("--answer", choices=("both", "gan", "student"), help="whose mask it is; None: the bundle's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--batch-size", type=int, help="images refined together; None: the bundle's")
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
@@ -43,6 +44,7 @@ def inference_settings(options: argparse.Namespace) -> dict[str, Any]:
         "output_dir": options.output,
         "displayable_configs::preset": options.preset,
         "displayable_configs::refine_steps": options.steps,
+        "displayable_configs::answer": options.answer,
         "device": None if options.device == "auto" else options.device,
         "batch_size": options.batch_size,
         "num_workers": options.workers,

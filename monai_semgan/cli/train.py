@@ -11,7 +11,13 @@ from typing import Any
 
 from monai_semgan.cli import add_settings, distributed, read_settings
 
-STAGES = ("unet", "gan", "encoder")
+# with the configs of each; a later one is merged over an earlier
+STAGES = {
+    "unet": ("train_unet.yaml",),
+    "gan": ("train_gan.yaml",),
+    "encoder": ("train_encoder.yaml",),
+    "student": ("train_unet.yaml", "train_student.yaml"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--datalist", required=True, help="JSON file with lists of images, of some with labels")
     parser.add_argument("--root", metavar="DIR", help="folder that its paths start from; None: the datalist's own")
     parser.add_argument(
-        "--output", required=True, help="folder for unet/, gan/ and encoder/; weights: encoder/model.pt"
+        "--output", required=True, help="folder for unet/, gan/, encoder/ and student/; weights: student/model.pt"
     )
     parser.add_argument("--train-list", default="train", metavar="NAME", help="list of the labelled images")
     parser.add_argument("--val-list", default="val", metavar="NAME", help="list that the encoder is validated on")
@@ -45,21 +51,23 @@ def run(options: argparse.Namespace) -> int | None:
     common |= {"num_workers": options.workers} | ({"dataset_dir": options.root} if options.root else {})
     common |= {} if options.device == "auto" else {"device": options.device}
     unet, gan = output / "unet" / "model.pt", Path(options.generator or output / "gan" / "state.pt")
-    for stage in STAGES:
+    for stage, configs in STAGES.items():
         settings = common | {"output_dir": output / stage}
-        if stage not in options.stages or (stage == "unet" and unet.is_file()):
+        if stage not in options.stages:
             continue
         if stage != "unet":
             settings["image_lists"] = [*options.image_lists, options.train_list]
         if stage == "encoder":
             settings |= {"val_list": options.val_list, "gan_ckpt_path": gan}
             settings |= {"teacher_ckpt_path": unet} if unet.is_file() else {}
+        if stage == "student":
+            settings |= {"gan_ckpt_path": output / "encoder" / "model.pt", "teacher_ckpt_path": unet}
         print(f"{stage}: {output / stage}", flush=True)
-        known = bundle.read(f"train_{stage}.yaml")
+        known = bundle.read(*configs)
         chosen = read_settings(options.settings)
         # a setting of one stage alone is left out of the others
         settings |= {
             name: value for name, value in chosen.items() if len(options.stages) == 1 or name.split("::")[0] in known
         }
-        bundle.run(f"train_{stage}.yaml", *distributed("multi_gpu_train.yaml"), **settings)
+        bundle.run(*configs, *distributed("multi_gpu_train.yaml"), **settings)
     return None

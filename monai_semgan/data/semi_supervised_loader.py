@@ -48,7 +48,8 @@ class SemiSupervisedLoader:
     Processes that train together (``torch.distributed``) draw batches of their own whatever the seed is.
 
     Args:
-        images: dataset of dictionaries with ``image``, ``(C, S, S)`` in [-1, 1]; labels are ignored.
+        images: dataset of dictionaries with ``image``, ``(C, S, S)`` in [-1, 1], perhaps a teacher's ``label_map`` of
+            the same size; all else is ignored. May be empty, with a ``batch_size`` of 0.
         pairs: dataset of dictionaries with ``image`` and ``label``, the label with class indices ``(1, S, S)``.
         batch_size: images a batch.
         pair_batch_size: pairs a batch.
@@ -56,7 +57,7 @@ class SemiSupervisedLoader:
         seed: seed of both orders.
 
     Raises:
-        ValueError: for an empty stream or counts below 1.
+        ValueError: for an empty stream, or counts out of range.
     """
 
     def __init__(
@@ -69,15 +70,15 @@ class SemiSupervisedLoader:
         steps: int,
         seed: int = 0,
     ) -> None:
-        if min(batch_size, pair_batch_size, steps) < 1:
+        if min(batch_size + 1, pair_batch_size, steps) < 1:
             raise ValueError(
-                f"batch_size {batch_size}, pair_batch_size {pair_batch_size} and steps {steps} must be at least 1"
+                f"pair_batch_size {pair_batch_size} and steps {steps} must be at least 1, batch_size {batch_size} 0"
             )
         self.images = images
         self.pairs = pairs
         # further apart than a run has passes; torch's generator knows the lower 32 bits of a seed alone
         seed += 2**20 * (dist.get_rank() if dist.is_available() and dist.is_initialized() else 0)
-        self.image_order = ShuffledIndices(len(images), seed)
+        self.image_order = ShuffledIndices(len(images) if batch_size else 1, seed)
         self.pair_order = ShuffledIndices(len(pairs), seed + 2**31)
         self.batch_size = batch_size
         self.pair_batch_size = pair_batch_size
@@ -89,11 +90,16 @@ class SemiSupervisedLoader:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for _ in range(self.steps):
-            images = [self.images[i]["image"] for i in self.image_order.batch(self.step, self.batch_size)]
+            images = [self.images[i] for i in self.image_order.batch(self.step, self.batch_size)]
             pairs = [self.pairs[i] for i in self.pair_order.batch(self.step, self.pair_batch_size)]
             self.step += 1
             yield {
-                "image": default_collate(images),
-                "pair_image": default_collate([pair["image"] for pair in pairs]),
-                "pair_label": default_collate([pair["label"] for pair in pairs]),
+                name: default_collate([item[key] for item in items])
+                for name, items, key in (
+                    ("image", images, "image"),
+                    ("label_map", images, "label_map"),
+                    ("pair_image", pairs, "image"),
+                    ("pair_label", pairs, "label"),
+                )
+                if items and key in items[0]
             }

@@ -9,7 +9,6 @@ from monai_semgan.engines.encoder_trainer import EncoderTrainer as EncoderTraine
 from monai_semgan.engines.extension import EncoderExtension as EncoderExtension
 from monai_semgan.engines.extension import GANExtension as GANExtension
 from monai_semgan.engines.extensions.augmentation import AdaptiveAugmentation as AdaptiveAugmentation
-from monai_semgan.engines.extensions.augmentation import AugmentedBatch as AugmentedBatch
 from monai_semgan.engines.extensions.augmentation import Jitter as Jitter
 from monai_semgan.engines.extensions.perturbation import Perturbation as Perturbation
 from monai_semgan.engines.extensions.rehearsal import Rehearsal as Rehearsal
@@ -18,5 +17,6 @@ from monai_semgan.engines.extensions.synthetic_pairs import PriorPairs as PriorP
 from monai_semgan.engines.extensions.synthetic_pairs import SyntheticPairs as SyntheticPairs
 from monai_semgan.engines.extensions.teacher import Teacher as Teacher
 from monai_semgan.engines.extensions.tuned_generator import TunedGenerator as TunedGenerator
+from monai_semgan.engines.segmenter_trainer import SegmenterTrainer as SegmenterTrainer
 from monai_semgan.engines.semantic_gan_trainer import GANSettings as GANSettings
 from monai_semgan.engines.semantic_gan_trainer import SemanticGANTrainer as SemanticGANTrainer

@@ -97,10 +97,10 @@ class SemiSupervisedTrainer(Trainer, Generic[AnyExtension]):
 
     def prepare(self, batch: Mapping[str, Tensor], label_channels: int) -> SemiSupervisedBatch:
         """Move the loader's batch to the device, make label maps, and let the extensions change it."""
-        image, pair_image, pair_label = (
-            batch[name].to(self.state.device, non_blocking=True) for name in ("image", "pair_image", "pair_label")
-        )
-        prepared = SemiSupervisedBatch(Part(image), Part(pair_image, label_to_map(pair_label, label_channels)))
+        parts = {name: value.to(self.state.device, non_blocking=True) for name, value in batch.items()}
+        pairs = Part(parts["pair_image"], label_to_map(parts["pair_label"], label_channels))
+        images = Part(parts.get("image", pairs.image[:0]), parts.get("label_map"))
+        prepared = SemiSupervisedBatch(images, pairs)
         for extension in self.extensions.values():
             extension.prepare(prepared)
         return prepared

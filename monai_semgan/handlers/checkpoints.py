@@ -134,10 +134,16 @@ class WeightsSaver:
 
     Args:
         path: the file, such as ``models/model.pt``; its folder is made, and it is replaced atomically.
+        prefix: put before the names of the weights, such as ``"student."`` of a network that is part of another.
+        beside: the other's weights, of which all that does not begin with the prefix goes into the file too.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, prefix: str = "", beside: str | os.PathLike[str] | None = None
+    ) -> None:
         self.path = Path(path)
+        self.prefix = prefix
+        self.beside = beside
         self.logger = logging.getLogger(type(self).__module__)
 
     def attach(self, engine: Engine) -> None:
@@ -146,6 +152,8 @@ class WeightsSaver:
 
     def __call__(self, engine: Averages) -> None:
         """Write the weights of ``engine``'s averaged network, on the CPU."""
-        state = {name: value.cpu() for name, value in engine.ema.average.state_dict().items()}
+        whole = {} if self.beside is None else torch.load(self.beside, map_location="cpu", weights_only=True)
+        state = {name: value for name, value in whole.items() if not name.startswith(self.prefix)}
+        state |= {self.prefix + name: value.cpu() for name, value in engine.ema.average.state_dict().items()}
         save_whole(state, self.path)
         self.logger.info(f"weights: {self.path}")

@@ -61,7 +61,8 @@ class SliceWiseInferer(Inferer):
 
         Returns:
             Label logits, ``(B, L, H, W, D)``; or with ``return_details`` a :class:`WPlusResult` of these, codes
-            ``(B, D, N, latent_dim)``, reconstruction ``(B, C, H, W, D)`` and losses ``(B, D)``.
+            ``(B, D, N, latent_dim)``, reconstruction ``(B, C, H, W, D)``, losses ``(B, D)`` and, where a student was
+            asked too, the answers of both ``(B, 2, L, H, W, D)``.
 
         Raises:
             ValueError: when the inputs are no volumes, or the 2-D inferer does not take their slices.
@@ -80,7 +81,11 @@ class SliceWiseInferer(Inferer):
         parts = [self.inferer(part, network, *args, **kwargs) for part in slices.flatten(0, 1).split(self.chunk)]
         if not isinstance(parts[0], WPlusResult):
             return volumes(torch.cat(parts))
-        logits, wplus, reconstruction, losses = join(parts)
+        logits, wplus, reconstruction, losses, answers = join(parts)
         return WPlusResult(
-            volumes(logits), wplus.unflatten(0, number), volumes(reconstruction), losses.unflatten(0, number)
+            volumes(logits),
+            wplus.unflatten(0, number),
+            volumes(reconstruction),
+            losses.unflatten(0, number),
+            None if answers is None else volumes(answers),
         )

@@ -15,7 +15,8 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
 from monai_semgan.losses.reconstruction import ReconstructionLoss
-from monai_semgan.losses.wplus import WPlusRegulariser
+from monai_semgan.losses.wplus import WPlusRegulariser, label_distance
+from monai_semgan.networks.label_map import logits_to_map
 from monai_semgan.networks.nets import SemanticGAN
 from monai_semgan.networks.precision import bf16_autocast, read_amp
 
@@ -25,6 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {"steps": 8, "learning_rate": 0.1},
     "best": {"steps": 16, "learning_rate": 0.06},
 }
+ANSWERS = ("gan", "student", "both")
 # of Adam: no steps along gradients that are rounding errors, which differ with the batch
 EPSILON = 1e-6
 
@@ -36,13 +38,15 @@ class WPlusResult(NamedTuple):
         logits: label logits, ``(B, L, S, S)``.
         wplus: W+ codes, ``(B, N, D)``.
         reconstruction: images drawn from the codes, ``(B, C, S, S)``.
-        losses: reconstruction loss of each image, without the regulariser, ``(B,)``.
+        losses: what refinement lowers of each image, without the regulariser, ``(B,)``.
+        answers: label logits of the generator and of the student, ``(B, 2, L, S, S)``, where both were asked.
     """
 
     logits: Tensor
     wplus: Tensor
     reconstruction: Tensor
     losses: Tensor
+    answers: Tensor | None = None
 
 
 class WPlusInferer(Inferer):
@@ -55,6 +59,11 @@ class WPlusInferer(Inferer):
     each image on its own: neighbours do not change its result. The network, its gradients included, is left as it was;
     results carry no gradient.
 
+    An image does not pin its label: many codes redraw it as well, with other masks. Where the network has a student, a
+    segmentation network trained beside it, the code has to explain its probabilities s too: the loss gains
+    :math:`\lambda_y \ell(G_y(w^+), s)`, soft Dice and cross entropy, and the answer is the mean of both's logits. The
+    generator then draws the likeliest mask that fits image and student alike.
+
     The defaults are the preset ``"balanced"``.
 
     Args:
@@ -66,6 +75,9 @@ class WPlusInferer(Inferer):
         chunk_size: refine at most so many images together, to bound memory; by default all.
         amp: bf16 autocast; overrides an autocast around the call. ``"auto"`` takes it where the processor computes
             bf16; what else is understood tells :func:`monai_semgan.networks.precision.read_amp`.
+        answer: ``"both"``, the mean of the generator's and the student's logits; ``"gan"``, the generator alone, as in
+            the paper; ``"student"``, one pass without codes. Of a network without student "both" is the generator's.
+        label_weight: :math:`\lambda_y`, how strongly the student's label holds the code; 0 refines by the image alone.
         compile: compile a step by ``torch.compile``, which takes a C++ compiler and about a minute at the first step,
             and another at the first batch of another size.
 
@@ -73,7 +85,6 @@ class WPlusInferer(Inferer):
         betas: how long Adam's two averages remember; these suit a few steps.
         warmup: fraction of the steps in which the learning rate rises; the first step already counts.
         rampdown: fraction of the steps in which the learning rate falls along a cosine.
-        gives_details: whether an inferer takes ``return_details``, and then returns a :class:`WPlusResult`.
 
     Raises:
         ValueError: for settings out of their range.
@@ -86,7 +97,6 @@ class WPlusInferer(Inferer):
     betas = (0.8, 0.99)
     warmup = 0.1
     rampdown = 0.5
-    gives_details = True
 
     def __init__(
         self,
@@ -98,13 +108,18 @@ class WPlusInferer(Inferer):
         precondition: bool = True,
         chunk_size: int | None = None,
         amp: bool | str = "auto",
+        answer: str = "both",
+        label_weight: float = 1.0,
         compile: bool = False,
     ) -> None:
         super().__init__()
+        if answer not in ANSWERS:
+            raise ValueError(f"answer is {answer!r}, it must be one of {', '.join(ANSWERS)}")
         for name, value, low in (
             ("steps", steps, 0),
             ("learning_rate", learning_rate, 0),
             ("regulariser_weight", regulariser_weight, 0),
+            ("label_weight", label_weight, 0),
             ("chunk_size", 1 if chunk_size is None else chunk_size, 1),
         ):
             # not `value < low`, which lets NaN pass
@@ -118,7 +133,14 @@ class WPlusInferer(Inferer):
         self.precondition = precondition
         self.chunk_size = chunk_size
         self.amp = read_amp(amp)
+        self.answer = answer
+        self.label_weight = label_weight
         self.compiled_objective = torch.compile(self.objective) if compile else self.objective
+
+    @property
+    def gives_details(self) -> bool:
+        """Whether calls take ``return_details``, and then return a :class:`WPlusResult`; a student has no codes."""
+        return self.answer != "student"
 
     @classmethod
     def from_preset(cls, preset: str, *, steps: int = -1, **settings: Any) -> WPlusInferer:
@@ -182,7 +204,12 @@ class WPlusInferer(Inferer):
             )
         images = inputs.as_subclass(Tensor).detach().float()
         size = self.chunk_size or len(images)
-        if self.steps == 0 and starts is None and not return_details:
+        student = self.ask_student(images, network, size)
+        if student is not None and self.answer == "student":
+            if return_details:
+                raise ValueError("a student alone has no codes to return: ask for answer both or gan")
+            return with_metadata(student, inputs)
+        if student is None and self.steps == 0 and starts is None and not return_details:
             with torch.no_grad(), bf16_autocast(images.device, self.amp):
                 return with_metadata(torch.cat([network(chunk).float() for chunk in images.split(size)]), inputs)
         parts = []
@@ -191,18 +218,48 @@ class WPlusInferer(Inferer):
             for first in range(0, len(images), size):
                 part = slice(first, first + size)
                 codes = None if starts is None else starts[part]
-                parts.append(self.refine(images[part], network, codes, try_encoder))
+                label = None if student is None else logits_to_map(student[part]).add(1).div(2)
+                parts.append(self.refine(images[part], network, codes, try_encoder, label))
         result = join(parts)
+        if student is not None:
+            answers = torch.stack([result.logits, student], dim=1)
+            result = result._replace(logits=answers.mean(1), answers=answers)
         logits = with_metadata(result.logits, inputs)
         if not return_details:
             return logits
         return result._replace(logits=logits, reconstruction=with_metadata(result.reconstruction, inputs))
 
+    @torch.no_grad()
+    def ask_student(self, images: Tensor, network: SemanticGAN, size: int) -> Tensor | None:
+        """Label logits of the network's student in fp32, ``(B, L, S, S)``; None where it is not asked."""
+        if network.student is None and self.answer == "student":
+            raise ValueError("answer is student, these weights hold none: ask for gan, or train the stage student")
+        if network.student is None or self.answer == "gan":
+            return None
+        with bf16_autocast(images.device, self.amp):
+            return torch.cat([network.student(chunk).float() for chunk in images.split(size)])
+
     @torch.enable_grad()
     def refine(
-        self, image: Tensor, network: SemanticGAN, starts: Tensor | None = None, try_encoder: bool = False
+        self,
+        image: Tensor,
+        network: SemanticGAN,
+        starts: Tensor | None = None,
+        try_encoder: bool = False,
+        label: Tensor | None = None,
     ) -> WPlusResult:
-        """Refine the codes of images ``(B, C, S, S)`` together; the arguments are those of a call."""
+        """Refine the codes of images ``(B, C, S, S)`` together.
+
+        Args:
+            image: the images.
+            network: the network.
+            starts: as in a call.
+            try_encoder: as in a call.
+            label: probabilities ``(B, L, S, S)`` that the label map has to explain, with ``label_weight``.
+
+        Returns:
+            What was found; its logits are the generator's.
+        """
         with torch.no_grad(), bf16_autocast(image.device, self.amp):
             features = self.loss.features(image, network)
             first = self.first_codes(image, network, features, starts, try_encoder)
@@ -216,8 +273,8 @@ class WPlusInferer(Inferer):
             # the last pass has no gradient: not worth a compilation of its own
             compute = self.objective if last else self.compiled_objective
             with torch.set_grad_enabled(not last), bf16_autocast(image.device, self.amp):
-                objective, found = compute(moved, first, network, image, features)
-            found = WPlusResult(*(value.detach().float() for value in found))
+                objective, found = compute(moved, first, network, image, features, label)
+            found = WPlusResult(*(value.detach().float() for value in found[:4]))
             best = found if best is None else better(best, found)
             if not last:
                 for tensor, gradient in zip(moved, torch.autograd.grad(objective.sum(), moved)):
@@ -240,7 +297,13 @@ class WPlusInferer(Inferer):
         return [{"params": [torch.zeros_like(first, requires_grad=True)], "lr": self.learning_rate, "eps": EPSILON}]
 
     def objective(
-        self, moved: list[Tensor], first: Tensor, network: SemanticGAN, image: Tensor, features: list[Tensor]
+        self,
+        moved: list[Tensor],
+        first: Tensor,
+        network: SemanticGAN,
+        image: Tensor,
+        features: list[Tensor],
+        label: Tensor | None = None,
     ) -> tuple[Tensor, WPlusResult]:
         """What is minimised, ``(B,)``, and what is found on the way."""
         steps, *noise = moved
@@ -250,7 +313,10 @@ class WPlusInferer(Inferer):
         # one pass of the encoder for the distance and the regulariser
         shared = regularised and self.loss.distance.kind == "encoder"
         maps = network.encoder.features(drawn) if shared else None
-        losses = objective = self.loss(drawn, image, network, features, maps)
+        losses = self.loss(drawn, image, network, features, maps)
+        if label is not None and self.label_weight > 0:
+            losses = losses + self.label_weight * label_distance(logits, label)
+        objective = losses
         if regularised:
             objective = losses + self.regulariser_weight * self.regulariser(wplus, drawn, network, maps)
         return objective, WPlusResult(logits, wplus, drawn, losses)
@@ -275,13 +341,16 @@ class WPlusInferer(Inferer):
 
 def join(parts: Sequence[WPlusResult]) -> WPlusResult:
     """Put the results of parts of a batch together."""
-    return WPlusResult(*(torch.cat(values) for values in zip(*parts)))
+    joined: list[Any] = [None if values[0] is None else torch.cat(values) for values in zip(*parts)]
+    return WPlusResult(*joined)
 
 
 def better(first: WPlusResult, second: WPlusResult) -> WPlusResult:
     """Take each image from the result with the lower reconstruction loss."""
     lower = second.losses < first.losses
-    return WPlusResult(*(torch.where(lower.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in zip(first, second)))
+    return WPlusResult(
+        *(torch.where(lower.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in zip(first[:4], second[:4]))
+    )
 
 
 def unwrap(network: Callable[..., Tensor]) -> SemanticGAN:

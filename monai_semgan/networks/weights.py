@@ -18,7 +18,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_weights(network: Network, path: str | os.PathLike[str], map_location: Any = "cpu") -> Network:
-    """Load a state dict, strictly.
+    """Load a state dict, strictly; a :class:`SemanticGAN` goes without a student where the file holds none.
 
     Args:
         network: the network to load it into.
@@ -39,14 +39,17 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
         )
     try:
         state = torch.load(path, map_location=map_location, weights_only=True)
-        network.load_state_dict(state.get("model", state))
+        state = state.get("model", state)
+        if isinstance(network, SemanticGAN) and not any(name.startswith("student.") for name in state):
+            network.student = None
+        network.load_state_dict(state)
     except Exception as error:  # torch.load raises whatever a damaged file leads to
         raise ValueError(f"weights {path} are damaged or another network's: {error}") from error
     return network
 
 
 def load_generator(network: SemanticGAN, path: str | os.PathLike[str]) -> SemanticGAN:
-    """Load the averaged generator of a GAN training into a network, whose encoder stays as it is.
+    """Load the averaged generator of a GAN training into a network, whose encoder stays as it is, without a student.
 
     Args:
         network: generator and encoder.
@@ -72,4 +75,5 @@ def load_generator(network: SemanticGAN, path: str | os.PathLike[str]) -> Semant
         network.generator.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"the generator in {path} does not fit network_def: {error}") from error
+    network.student = None
     return network

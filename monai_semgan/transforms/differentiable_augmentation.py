@@ -77,7 +77,7 @@ class DifferentiableAugmentation(nn.Module):
         Returns:
             Augmented images and label maps, in the type of ``image``.
         """
-        if self.p == 0:
+        if self.p == 0 or len(image) == 0:
             return image, label
         if self.moves:
             joined = image if label is None else torch.cat([image, label.to(image.dtype)], dim=1)

@@ -19,7 +19,8 @@ from tests.tiny_bundle import LISTS, tiny_bundle, tiny_data
 
 FEW = {"max_epochs": 1, "steps_per_epoch": 2, "num_workers": 1}
 SCORES = {"dice": {"head": "Dice", "digits": 3}, "hausdorff95_pixel": {"head": "HD95, pixels", "digits": 1}}
-METHODS = ["U-Net", "SemanticGAN, encoder only", "SemanticGAN, refined"]
+METHODS = ["U-Net", "SemanticGAN, encoder only", "SemanticGAN, refined", "student", "both"]
+ANSWERS = ("unet", "encoder", "refined", "student_answer", "both_answer")
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def experiment(tmp_path: Path, repository: Path) -> Path:
         "budgets": [{"train_list": "train_2"}],
         "gan": FEW,
         "encoder": FEW,
+        "student": FEW | {"agreement": 0},
         "unet": FEW,
     }
     path.write_text(yaml.safe_dump(config))
@@ -70,7 +72,7 @@ def test_the_chain_makes_the_table_and_runs_nothing_twice(
     with (output / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["method"] for row in rows] == METHODS
-    for row, folder in zip(rows, ("unet_test", "encoder_test", "refined_test")):
+    for row, folder in zip(rows, [f"{name}_test" for name in ANSWERS], strict=True):
         assert (row["labels"], row["list"], row["n"]) == ("2", "test", str(LISTS["test"]))
         with (output / "train_2" / folder / "report.csv").open(newline="") as file:
             dice = [float(image["dice"]) for image in csv.DictReader(file)]
@@ -97,7 +99,7 @@ def test_plan_covers_budgets_lists_and_the_warm_start(experiment: Path, tmp_path
     budgets = [{"train_list": "train_2", "gan": {"max_epochs": 3}}, {"train_list": "train_3", "warm_start": "train_2"}]
     change(experiment, budgets=budgets, lists=["val", "ood_test"])
     stages = label_budget.plan(label_budget.load_config(bundle_of(experiment)))
-    assert len(stages) == 2 * (3 + 3 * 2)
+    assert len(stages) == 2 * (4 + 5 * 2)
     by_name = {stage.folder.relative_to(tmp_path / "output").as_posix(): stage for stage in stages}
     assert by_name["train_2/gan"].settings["max_epochs"] == 3
     assert "warm_start" not in by_name["train_2/gan"].settings
@@ -106,6 +108,11 @@ def test_plan_covers_budgets_lists_and_the_warm_start(experiment: Path, tmp_path
     assert by_name["train_3/encoder"].settings["gan_ckpt_path"] == tmp_path / "output" / "train_3" / "gan" / "state.pt"
     assert by_name["train_3/encoder_val"].settings["displayable_configs::refine_steps"] == 0
     assert "displayable_configs::refine_steps" not in by_name["train_3/refined_val"].settings
+    student = by_name["train_3/student"].settings
+    assert student["gan_ckpt_path"] == tmp_path / "output" / "train_3" / "encoder" / "model.pt"
+    answer = by_name["train_3/student_answer_val"].settings
+    assert answer["displayable_configs::answer"] == "student"
+    assert answer["ckpt_path"] == tmp_path / "output" / "train_3" / "student" / "model.pt"
     assert by_name["train_3/unet_ood_test"].row == {"labels": 3, "method": "U-Net", "list": "ood_test"}
 
 
@@ -126,7 +133,7 @@ def test_a_list_can_be_evaluated_with_a_further_config(experiment: Path, tmp_pat
     change(experiment, lists=["test", {"name": "shift", "list_key": "test", "config": relative}])
     config = label_budget.load_config(bundle_of(experiment))
     stages = {stage.folder.name: stage for stage in label_budget.plan(config)}
-    for name in ("unet", "encoder", "refined"):
+    for name in ANSWERS:
         test, shifted = stages[f"{name}_test"], stages[f"{name}_shift"]
         assert shifted.config_files[:-1] == test.config_files
         assert Path(shifted.config_files[-1]).samefile(shift)

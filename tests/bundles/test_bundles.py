@@ -17,7 +17,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
 from monai_semgan.bundle import Bundle
-from monai_semgan.networks.nets import SemanticGAN
+from monai_semgan.networks.weights import load_weights
 from tests.bundle_runs import TINY
 
 BUNDLES = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bundles/*/configs/metadata.json"))
@@ -128,8 +128,10 @@ def test_network_takes_and_gives_what_the_metadata_says() -> None:
 
 
 def test_export_to_torchscript(tmp_path: Path) -> None:
-    channels = read(INFERENCE)["network_def"]["image_channels"]
-    network = SemanticGAN(**TINY, image_channels=channels).eval()
+    config = read(INFERENCE)
+    channels = config["network_def"]["image_channels"]
+    config["network_def"] |= TINY
+    network = ConfigParser(config).get_parsed_content("network_def").eval()
     torch.save(network.state_dict(), tmp_path / "model.pt")
     ckpt_export(
         net_id="network_def",
@@ -149,8 +151,7 @@ def test_shipped_weights_fit_the_network_and_the_size_limit() -> None:
     if not weights.is_file():
         pytest.skip("this bundle ships no weights")
     assert weights.stat().st_size <= LARGEST_WEIGHTS
-    network = ConfigParser(read(INFERENCE)).get_parsed_content("network_def")
-    network.load_state_dict(torch.load(weights, weights_only=True))
+    load_weights(ConfigParser(read(INFERENCE)).get_parsed_content("network_def"), weights)
 
 
 def test_reported_results_are_those_of_the_documentation() -> None:

@@ -144,7 +144,7 @@ def test_trains_and_evaluates_a_bundle_copied_alone(
     """All stages from a working directory elsewhere; the second call finds them finished."""
     datalist = tiny_data(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    settings = [word for pair in ("max_epochs=1", "steps_per_epoch=1", "batch_size=2") for word in ("--set", pair)]
+    settings = [word for pair in ("max_epochs=1", "steps_per_epoch=1", "batch_size=2", "agreement=0") for word in ("--set", pair)]
     train = [
         "train",
         str(bundle),
@@ -158,7 +158,7 @@ def test_trains_and_evaluates_a_bundle_copied_alone(
     ]
     for _ in range(2):
         assert main([*train, "--set", "amp=false"]) == 0
-    weights = tmp_path / "runs" / "encoder" / "model.pt"
+    weights = tmp_path / "runs" / "student" / "model.pt"
     evaluate = ["evaluate", str(datalist), "scores", "--bundle", str(bundle), "--weights", str(weights), "--steps", "0"]
     assert main(evaluate) == 0
     assert json.loads((tmp_path / "scores" / "summary.json").read_text())["images"] == 2

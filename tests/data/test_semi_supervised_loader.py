@@ -111,7 +111,7 @@ def test_cache_dataset_works() -> None:
     assert sorted(numbers(batch)[1]) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"pair_batch_size": 0}, {"steps": 0}])
+@pytest.mark.parametrize("settings", [{"batch_size": -1}, {"pair_batch_size": 0}, {"steps": 0}])
 def test_counts(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         loader(**settings)
@@ -134,3 +134,13 @@ def test_processes_draw_batches_of_their_own_with_one_seed(monkeypatch: pytest.M
     assert len({str(batches) for batches in drawn}) == 3
     for stream in (0, 1):
         assert len({str([batch[stream] for batch in batches]) for batches in drawn}) == 3
+
+
+def test_images_may_be_left_out_and_may_carry_a_label_map() -> None:
+    alone = SemiSupervisedLoader([], items(3), batch_size=0, pair_batch_size=2, steps=2)
+    assert [sorted(batch) for batch in alone] == [["pair_image", "pair_label"]] * 2
+    taught = [{"image": torch.zeros(1, 2, 2), "label_map": torch.full((1, 2, 2), i / 4)} for i in range(4)]
+    joined = SemiSupervisedLoader(taught, items(3), batch_size=4, pair_batch_size=2, steps=1)
+    (batch,) = joined
+    assert sorted(batch) == ["image", "label_map", "pair_image", "pair_label"]
+    assert sorted(batch["label_map"][:, 0, 0, 0].tolist()) == [0, 0.25, 0.5, 0.75]

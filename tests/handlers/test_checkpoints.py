@@ -253,3 +253,14 @@ def test_the_average_is_written_at_the_end_and_nothing_else(tmp_path: Path) -> N
     assert list(state) == ["weight", "bias"]
     assert state["bias"].item() == pytest.approx(before + 4)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_part_is_written_beside_the_rest(tmp_path: Path) -> None:
+    torch.save({"encoder.weight": torch.ones(2), "student.old": torch.ones(1)}, tmp_path / "encoder.pt")
+    engine = Engine(lambda engine, batch: None)
+    engine.ema = SimpleNamespace(average=nn.Linear(2, 1))
+    WeightsSaver(tmp_path / "model.pt", prefix="student.", beside=tmp_path / "encoder.pt").attach(engine)
+    engine.run([0])
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert list(state) == ["encoder.weight", "student.weight", "student.bias"]
+    assert torch.equal(state["student.weight"], engine.ema.average.weight)

@@ -63,8 +63,8 @@ def test_result_does_not_depend_on_the_chunk(network: SemanticGAN) -> None:
     shapes = [(2, 1, 16, 16, 5), (2, 5, network.generator.num_codes, 8), (2, 1, 16, 16, 5), (2, 5)]
     for result in results:
         assert isinstance(result, WPlusResult)
-        assert [tuple(value.shape) for value in result] == shapes
-        for value, expected in zip(result, results[0], strict=True):
+        assert [tuple(value.shape) for value in result[:4]] == shapes
+        for value, expected in zip(result[:4], results[0][:4], strict=True):
             torch.testing.assert_close(value, expected, atol=1e-4, rtol=1e-4)
     logits = SliceWiseInferer(WPlusInferer(steps=4, amp=False))(volumes, network)
     torch.testing.assert_close(logits, results[0].logits, atol=1e-4, rtol=1e-4)

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
-from monai_semgan.losses.wplus import WPlusRegulariser
+from monai_semgan.losses.wplus import WPlusRegulariser, label_distance
 from monai_semgan.networks.nets import SemanticGAN
 
 
@@ -40,3 +43,29 @@ def test_gradient_flows_through_the_reconstruction() -> None:
             head.linear.weight.normal_()
     WPlusRegulariser()(torch.zeros(2, 6, 8), image, net).sum().backward()
     assert image.grad is not None and (image.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_label_distance_in_closed_form() -> None:
+    logits, label = torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 1.0], [0.0, 0.5]]]])
+    # p is 1/2 everywhere: ln 2, and 2 * 1.25 of 2 + 2.5, both with the 1 that keeps empty maps whole
+    expected = math.log(2) + 1 - 3.5 / 5.5 + 2 * 1.25 / 5.5 - 2.5 / 5.5
+    torch.testing.assert_close(label_distance(logits, label), torch.tensor([expected]))
+
+
+def test_label_distance_of_exclusive_classes() -> None:
+    logits = torch.randn(2, 3, 4, 4)
+    label = torch.softmax(torch.randn(2, 3, 4, 4), dim=1)
+    found = torch.softmax(logits, dim=1)
+    entropy = -(label * found.log()).sum(1).mean((1, 2))
+    shared, total = (found * label)[:, 1:].sum((1, 2, 3)), (found + label)[:, 1:].sum((1, 2, 3))
+    torch.testing.assert_close(label_distance(logits, label), entropy + 1 - (2 * shared + 1) / (total + 1))
+
+
+def test_label_distance_is_each_images_own_and_has_a_gradient() -> None:
+    logits, label = torch.randn(3, 1, 4, 4, requires_grad=True), torch.rand(3, 1, 4, 4)
+    distance = label_distance(logits, label)
+    torch.testing.assert_close(distance[1:2], label_distance(logits[1:2], label[1:2]))
+    (gradient,) = torch.autograd.grad(distance[1], logits)
+    assert gradient[1].abs().min() > 0 and gradient[[0, 2]].abs().max() == 0
+    empty = torch.zeros(1, 1, 4, 4)
+    assert label_distance(empty - 20, empty).item() == pytest.approx(0.0, abs=1e-4)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from monai_semgan.networks.nets import SemanticGAN
-from monai_semgan.networks.weights import load_generator
+from monai_semgan.networks.weights import load_generator, load_weights
 from tests.tiny_bundle import TINY_NETWORK
 
 
@@ -39,3 +40,17 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     torch.save(SemanticGAN(**TINY_NETWORK | {"size": 16}).state_dict(), tmp_path / "small.pt")
     with pytest.raises(ValueError, match="small.pt does not fit network_def"):
         load_generator(network, tmp_path / "small.pt")
+
+
+def test_a_student_comes_with_the_weights_or_not_at_all(tmp_path: Path) -> None:
+    source = SemanticGAN(**TINY_NETWORK, student=nn.Conv2d(1, 1, 1))
+    torch.save(source.state_dict(), tmp_path / "both.pt")
+    both = load_weights(SemanticGAN(**TINY_NETWORK, student=nn.Conv2d(1, 1, 1)), tmp_path / "both.pt")
+    assert isinstance(both.student, nn.Conv2d) and isinstance(source.student, nn.Conv2d)
+    assert torch.equal(both.student.weight, source.student.weight)
+
+    torch.save(SemanticGAN(**TINY_NETWORK).state_dict(), tmp_path / "alone.pt")
+    assert load_weights(SemanticGAN(**TINY_NETWORK, student=nn.Conv2d(1, 1, 1)), tmp_path / "alone.pt").student is None
+    assert load_generator(SemanticGAN(**TINY_NETWORK, student=nn.Conv2d(1, 1, 1)), tmp_path / "both.pt").student is None
+    with pytest.raises(ValueError, match="both.pt are damaged or another network's"):
+        load_weights(SemanticGAN(**TINY_NETWORK), tmp_path / "both.pt")

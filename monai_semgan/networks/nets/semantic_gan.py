@@ -1,7 +1,7 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Generator and encoder as one inference network: image to label logits."""
+"""Generator, encoder and student as one inference network: image to label logits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class SemanticGAN(nn.Module):
     r"""SemanticGAN's inference network, :math:`y = G_y(\bar w + E(x))`.
 
     Its state dict is what a bundle ships. The distribution of the images' codes, from which :meth:`sample` draws, and
-    the preconditioner of refinement belong to it; discriminators belong to training alone.
+    the preconditioner of refinement belong to it; discriminators belong to training alone. A student is
+    part of it where there is one: a network from images to label logits that learned from the labelled pairs and from
+    what its teachers, this network among them, agree on.
 
     Args:
         size: side of the square images in pixels, a power of two from 16.
@@ -31,6 +33,7 @@ class SemanticGAN(nn.Module):
         encoder_channel_max: largest number of encoder channels.
         pyramid_channels: channels of the encoder's feature pyramid.
         head_channels: channels of the encoder's heads.
+        student: a network from images to label logits of the same shapes, such as MONAI's ``UNet``; none by default.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class SemanticGAN(nn.Module):
         encoder_channel_max: int = 128,
         pyramid_channels: int = 64,
         head_channels: int = 24,
+        student: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.generator = SemanticGenerator(
@@ -68,6 +72,7 @@ class SemanticGAN(nn.Module):
         )
         self.prior = WPlusPrior(self.generator.num_codes, latent_dim)
         self.preconditioner = WPlusPreconditioner(self.generator.num_codes, latent_dim)
+        self.student = student
 
     @torch.jit.export
     def encode(self, image: Tensor) -> Tensor:
