@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 COMMANDS = {
     "segment": "segment images or volumes",
     "evaluate": "segment the images of a list and score them against their labels",
-    "train": "train a bundle: U-Net, generative model, encoder",
+    "train": "train a bundle: U-Net, generative model, encoder, student",
     "label": "start a MONAI Label server for annotators",
     "demo": "let models draw images, and segment these",
     "table": "train and evaluate with several numbers of labels, and write the table",

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
-from monai_semgan.inferers.wplus_inferer import WPlusResult, with_metadata
+from monai_semgan.inferers.wplus_inferer import WPlusResult, shift, with_metadata
 
 
 class ViewAveragingInferer(Inferer):
@@ -81,11 +80,3 @@ class ViewAveragingInferer(Inferer):
             total = total + shift(moved, -rows, -columns)
         average = with_metadata(total / (1 + len(self.flips) + len(self.shifts)), inputs)
         return result._replace(logits=average) if isinstance(result, WPlusResult) else average
-
-
-def shift(images: Tensor, rows: int, columns: int) -> Tensor:
-    """Move images ``(B, C, H, W)`` down and to the right; their first and last rows and columns repeat."""
-    height, width = images.shape[-2:]
-    from_rows = (torch.arange(height, device=images.device) - rows).clamp(0, height - 1)
-    from_columns = (torch.arange(width, device=images.device) - columns).clamp(0, width - 1)
-    return images[..., from_rows[:, None], from_columns]

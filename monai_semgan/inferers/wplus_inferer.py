@@ -85,6 +85,8 @@ class WPlusInferer(Inferer):
         betas: how long Adam's two averages remember; these suit a few steps.
         warmup: fraction of the steps in which the learning rate rises; the first step already counts.
         rampdown: fraction of the steps in which the learning rate falls along a cosine.
+        student_shifts: pixels, down and to the right, of the views whose logits are averaged where a student answers too:
+            the steps of its grid leave errors of their own at each place.
 
     Raises:
         ValueError: for settings out of their range.
@@ -97,6 +99,7 @@ class WPlusInferer(Inferer):
     betas = (0.8, 0.99)
     warmup = 0.1
     rampdown = 0.5
+    student_shifts = ((4, 0), (-4, 0), (0, 4), (0, -4))
 
     def __init__(
         self,
@@ -236,8 +239,13 @@ class WPlusInferer(Inferer):
             raise ValueError("answer is student, these weights hold none: ask for gan, or train the stage student")
         if network.student is None or self.answer == "gan":
             return None
+        views = () if self.answer == "student" else self.student_shifts
         with bf16_autocast(images.device, self.amp):
-            return torch.cat([network.student(chunk).float() for chunk in images.split(size)])
+            logits = torch.cat([network.student(chunk).float() for chunk in images.split(size)])
+            for rows, columns in views:
+                moved = [network.student(chunk).float() for chunk in shift(images, rows, columns).split(size)]
+                logits = logits + shift(torch.cat(moved), -rows, -columns)
+        return logits / (1 + len(views))
 
     @torch.enable_grad()
     def refine(
@@ -390,6 +398,14 @@ def check_starts(starts: Tensor, inputs: Tensor, network: SemanticGAN) -> None:
         raise ValueError(
             f"starts have shape {list(starts.shape)}, ({len(inputs)}, starts an image, {codes[0]}, {codes[1]}) expected"
         )
+
+
+def shift(images: Tensor, rows: int, columns: int) -> Tensor:
+    """Move images ``(B, C, H, W)`` down and to the right; their first and last rows and columns repeat."""
+    height, width = images.shape[-2:]
+    from_rows = (torch.arange(height, device=images.device) - rows).clamp(0, height - 1)
+    from_columns = (torch.arange(width, device=images.device) - columns).clamp(0, width - 1)
+    return images[..., from_rows[:, None], from_columns]
 
 
 def with_metadata(values: Tensor, inputs: Tensor) -> Tensor:

@@ -144,7 +144,8 @@ def test_trains_and_evaluates_a_bundle_copied_alone(
     """All stages from a working directory elsewhere; the second call finds them finished."""
     datalist = tiny_data(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    settings = [word for pair in ("max_epochs=1", "steps_per_epoch=1", "batch_size=2", "agreement=0") for word in ("--set", pair)]
+    values = ("max_epochs=1", "steps_per_epoch=1", "batch_size=2", "agreement=0")
+    settings = [word for value in values for word in ("--set", value)]
     train = [
         "train",
         str(bundle),

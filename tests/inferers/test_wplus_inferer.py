@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import squeezenet1_1
 
 from monai_semgan.inferers import PRESETS, WPlusInferer, WPlusResult
+from monai_semgan.inferers.wplus_inferer import shift
 from monai_semgan.losses.perceptual import PerceptualDistance
 from monai_semgan.losses.reconstruction import ReconstructionLoss
 from monai_semgan.losses.wplus import WPlusRegulariser, label_distance
@@ -486,7 +487,7 @@ def with_student(network: SemanticGAN, labels: int = 1) -> SemanticGAN:
         def forward(self, image: Tensor) -> Tensor:
             logits = torch.full((len(image), labels, *image.shape[2:]), -3.0)
             logits[:, -1, 4:12, 4:12] = 3.0
-            return logits + 0 * image.mean()
+            return logits + image.mean(1, keepdim=True)
 
     network = copy.deepcopy(network)
     network.student = Student()
@@ -502,7 +503,9 @@ def test_both_is_the_mean_of_generator_and_student(network: SemanticGAN, images:
     both = refine(images, student, steps=3, label_weight=0.0)
     assert both.answers is not None and student.student is not None
     torch.testing.assert_close(both.answers[:, 0], gan.logits)
-    torch.testing.assert_close(both.answers[:, 1], student.student(images))
+    views = [(0, 0), *WPlusInferer.student_shifts]
+    moved = [shift(student.student(shift(images, *view)), -view[0], -view[1]) for view in views]
+    torch.testing.assert_close(both.answers[:, 1], torch.stack(moved).mean(0))
     torch.testing.assert_close(both.logits, both.answers.mean(1))
     torch.testing.assert_close(make_inferer(steps=3, label_weight=0.0)(images, student), both.logits)
 
@@ -528,7 +531,9 @@ def test_the_students_label_pins_the_code(labels: int) -> None:
     images, _ = network.generator.sample(3)
     settings = {"steps": 40, "precondition": False, "learning_rate": 0.1}
     assert network.student is not None
-    asked = logits_to_map(network.student(images)).add(1).div(2)
+    student = make_inferer().ask_student(images, network, 3)
+    assert student is not None
+    asked = logits_to_map(student).add(1).div(2)
     free = refine(images, network, **settings, label_weight=0.0)
     held = refine(images, network, **settings, label_weight=5.0)
     assert free.answers is not None and held.answers is not None
