@@ -26,7 +26,7 @@ TINY_NETWORK = {
     "pyramid_channels": 8,
     "head_channels": 8,
 }
-LISTS = {"unlabeled": 3, "train_175": 3, "train_2": 2, "train_3": 3, "val": 2, "test": 2, "ood_test": 2}
+LISTS = {"unlabeled": 3, "train": 3, "train_175": 3, "train_2": 2, "train_3": 3, "val": 2, "test": 2, "ood_test": 2}
 
 
 def tiny_bundle(folder: Path, repository: Path, name: str = "lung_xray_segmentation") -> Path:

@@ -17,6 +17,7 @@ from monai_semgan.engines.extensions.synthetic_pairs import PriorPairs as PriorP
 from monai_semgan.engines.extensions.synthetic_pairs import SyntheticPairs as SyntheticPairs
 from monai_semgan.engines.extensions.teacher import Teacher as Teacher
 from monai_semgan.engines.extensions.tuned_generator import TunedGenerator as TunedGenerator
+from monai_semgan.engines.extensions.tuned_student import TunedStudent as TunedStudent
 from monai_semgan.engines.segmenter_trainer import SegmenterTrainer as SegmenterTrainer
 from monai_semgan.engines.semantic_gan_trainer import GANSettings as GANSettings
 from monai_semgan.engines.semantic_gan_trainer import SemanticGANTrainer as SemanticGANTrainer

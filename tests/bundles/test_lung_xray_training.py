@@ -84,7 +84,7 @@ def test_datasets_are_upright_and_of_the_network_size(training: Workflow, tmp_pa
     workflow = training("train_gan", "gan")
     workflow.initialize()
     loader = workflow.parser.get_parsed_content("train::dataloader")
-    assert len(loader.images) == LISTS["unlabeled"] + LISTS["train_175"]
+    assert len(loader.images) == LISTS["unlabeled"] + LISTS["train"]
     assert len(loader.pairs) == LISTS["train_2"]
     assert all(set(item) == {"image"} for item in loader.images)
     side = TINY_NETWORK["size"]
