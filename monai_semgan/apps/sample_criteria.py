@@ -20,6 +20,8 @@ from monai_semgan.networks.nets.wplus_prior import WPlusPrior
 
 # share of the training images' distances to each other below which a distance counts as that of two alike images
 ALIKE = 0.05
+# distance below which two training images are one that lists name twice
+SAME = 1e-3
 # rows of distances that are computed together
 CHUNK = 256
 
@@ -153,39 +155,34 @@ class Originality(Criterion):
 
     With :math:`d(x, y)` the distance of the codes that the encoder finds for two images
     (:meth:`monai_semgan.networks.nets.WPlusPrior.factors`, root mean square), the score of a sample x is
-    :math:`\min_t d(x, t) / n(t)` over the training images t, where :math:`n(t)` is the distance from t to the training
-    image nearest to it: below 1 the sample is nearer to t than any other training image. :math:`n(t)` is at least the
-    5th percentile of all, so that several images of one patient do not excuse another.
+    :math:`\min_t d(x, t) / n(t)` over the training images t, where :math:`n(t)` is the distance from t to the nearest
+    other training image: below 1 the sample is nearer to t than any of these. :math:`n(t)` is at least the 5th
+    percentile of all, so that several images of one patient do not excuse another.
 
     Args:
         network: encoder and prior.
-        known: codes of the training images, :meth:`describe`.
+        known: codes of the training images, :func:`describe`; an image may be there twice.
         least: the score's.
 
     Raises:
-        ValueError: for fewer than 2 training images.
+        ValueError: for fewer than 2 different training images.
     """
 
     name = "originality"
 
     def __init__(self, network: SemanticGAN, known: Tensor, least: float) -> None:
         super().__init__(least)
-        if len(known) < 2:
-            raise ValueError(f"{len(known)} training image has no nearest other one: name a list with 2 or more")
         self.network = network
         self.known = known
         nearest = nearest_others(known)
-        self.apart = nearest.clamp(min=max(quantile(nearest, ALIKE), 1e-6))
+        if not len(known) or not nearest.isfinite().all():
+            raise ValueError("fewer than 2 different training images, none has a nearest other one: name more of them")
+        self.apart = nearest.clamp(min=quantile(nearest, ALIKE))
 
     def __call__(self, sample: Sample) -> float:
         """Score a sample."""
-        distance = distances(self.describe(sample.image[None]), self.known)[0]
+        distance = distances(describe(self.network, sample.image[None]), self.known)[0]
         return (distance / self.apart).min().item()
-
-    @torch.no_grad()
-    def describe(self, images: Tensor) -> Tensor:
-        """Find the codes of images ``(B, C, S, S)`` in standard deviations, ``(B, K)``."""
-        return describe(self.network, images)
 
 
 class Variety(Criterion):
@@ -245,12 +242,11 @@ def distances(first: Tensor, second: Tensor) -> Tensor:
 
 
 def nearest_others(places: Tensor) -> Tensor:
-    """Distance of each row of ``(M, K)`` to the nearest other row, ``(M,)``."""
-    found = []
+    """Distance of each row of ``(M, K)`` to the nearest row that differs from it, ``(M,)``; infinite without any."""
+    found = [torch.empty(0)]
     for start in range(0, len(places), CHUNK):
         rows = distances(places[start : start + CHUNK], places)
-        rows[torch.arange(len(rows)), torch.arange(start, start + len(rows))] = torch.inf
-        found.append(rows.amin(1))
+        found.append(rows.masked_fill(rows < SAME, torch.inf).amin(1))
     return torch.cat(found)
 
 

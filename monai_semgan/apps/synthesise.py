@@ -343,22 +343,25 @@ def synthesise(
     teacher = load_teacher(bundle, filters.teacher, predictor.device)
     discriminator = load_discriminator(bundle, filters.discriminator, predictor.device)
     judge = None if discriminator is None else Realism(discriminator, -torch.inf)
+    items = training_items(filters, predictor.spatial_dims)
     paths = {
         "weights": weights or parsed(bundle.parser(), "ckpt_path"),
         **{name: getattr(filters, name) for name in ("teacher", "datalist", "discriminator")},
     }
     settings = asdict(filters) | {name: digest(path) for name, path in paths.items()}
     settings |= {"bundle": bundle.name, "truncation": truncation, "seed": seed}
+    # data may lie elsewhere the next time
+    del settings["dataset_dir"]
     criteria: list[Criterion] = [Foreground(LEAST_FOREGROUND)]
     if pieces := pieces_of(bundle) if filters.pieces is None else filters.pieces:
         criteria.append(Connected(pieces, LEAST_CONNECTED))
     criteria += [] if teacher is None else [Agreement(teacher, filters.agreement)]
     criteria += [] if judge is None else [judge]
     variety = Variety(source.network.prior, filters.variety)
-    names = [*(c.name for c in criteria), *([] if filters.datalist is None else [Originality.name]), variety.name]
+    names = [*(c.name for c in criteria), *([Originality.name] if items else []), variety.name]
     folder = SampleFolder(output, names, settings)
-    if filters.datalist is not None:
-        training = training_images(predictor, filters, judge, output / TRAINING)
+    if items:
+        training = training_images(predictor, items, judge, output / TRAINING)
         if judge is not None:
             judge.least = quantile(training["realism"], filters.realism)
         criteria.append(Originality(source.network, training["factors"], filters.originality))
@@ -454,12 +457,25 @@ def pieces_of(bundle: Bundle) -> int:
     return int(parsed(parser, "largest_components") or 0) if "largest_components" in parser else 0
 
 
-def training_images(predictor: Predictor, filters: Filters, judge: Realism | None, path: Path) -> dict[str, Tensor]:
+def training_items(filters: Filters, spatial_dims: int) -> list[dict[str, Any]]:
+    """List the images that the model was trained on; none without a datalist.
+
+    Raises:
+        FileNotFoundError, ValueError: when a list cannot be read.
+    """
+    file, root = filters.datalist, filters.dataset_dir
+    lists = () if file is None else filters.lists
+    return [item for key in lists for item in cohort(root, datalist=file, list_key=key, spatial_dims=spatial_dims)]
+
+
+def training_images(
+    predictor: Predictor, items: Sequence[dict[str, Any]], judge: Realism | None, path: Path
+) -> dict[str, Tensor]:
     """Describe the images that the model was trained on, or read what an earlier run wrote of them.
 
     Args:
         predictor: reads and encodes them.
-        filters: names the lists.
+        items: the images.
         judge: D_r, if there is one.
         path: file that keeps the result.
 
@@ -467,18 +483,11 @@ def training_images(predictor: Predictor, filters: Filters, judge: Realism | Non
         "factors" of their codes, ``(M, K)``, and D_r's scores, "realism", ``(M,)`` or empty.
 
     Raises:
-        FileNotFoundError, ValueError: when a list or an image cannot be read.
+        ValueError: when an image cannot be read.
     """
     if path.is_file():
         return torch.load(path, weights_only=True)
     network: Any = predictor.network
-    items = [
-        item
-        for name in filters.lists
-        for item in cohort(
-            filters.dataset_dir, datalist=filters.datalist, list_key=name, spatial_dims=predictor.spatial_dims
-        )
-    ]
     factors, realism = [], [torch.empty(0)]
     for images in batches(planes(predictor, tqdm(items, unit=" training images", mininterval=1.0)), BATCH):
         factors.append(describe(network, images))
