@@ -344,14 +344,6 @@ def synthesise(
     discriminator = load_discriminator(bundle, filters.discriminator, predictor.device)
     judge = None if discriminator is None else Realism(discriminator, -torch.inf)
     items = training_items(filters, predictor.spatial_dims)
-    paths = {
-        "weights": weights or parsed(bundle.parser(), "ckpt_path"),
-        **{name: getattr(filters, name) for name in ("teacher", "datalist", "discriminator")},
-    }
-    settings = asdict(filters) | {name: digest(path) for name, path in paths.items()}
-    settings |= {"bundle": bundle.name, "truncation": truncation, "seed": seed}
-    # data may lie elsewhere the next time
-    del settings["dataset_dir"]
     criteria: list[Criterion] = [Foreground(LEAST_FOREGROUND)]
     if pieces := pieces_of(bundle) if filters.pieces is None else filters.pieces:
         criteria.append(Connected(pieces, LEAST_CONNECTED))
@@ -359,6 +351,7 @@ def synthesise(
     criteria += [] if judge is None else [judge]
     variety = Variety(source.network.prior, filters.variety)
     names = [*(c.name for c in criteria), *([Originality.name] if items else []), variety.name]
+    settings = {"bundle": bundle.name, "truncation": truncation, "seed": seed, **identity(bundle, filters, weights)}
     folder = SampleFolder(output, names, settings)
     if items:
         training = training_images(predictor, items, judge, output / TRAINING)
@@ -419,6 +412,15 @@ def draw(source: SampleSource, folder: SampleFolder, criteria: Sequence[Criterio
                     criterion.keep(sample)
                 bar.update()
             bar.set_postfix_str(f"{folder.drawn} drawn", refresh=False)
+
+
+def identity(bundle: Bundle, filters: Filters, weights: str | None) -> dict[str, Any]:
+    """Settings by which samples are kept, with what files hold in place of their paths, as they may be moved."""
+    files = {name: getattr(filters, name) for name in ("teacher", "datalist", "discriminator")}
+    files["weights"] = weights or parsed(bundle.parser(), "ckpt_path")
+    settings = asdict(filters) | {name: digest(path) for name, path in files.items()}
+    del settings["dataset_dir"]
+    return settings
 
 
 def load_teacher(bundle: Bundle, path: str | None, device: torch.device) -> nn.Module | None:
