@@ -36,7 +36,7 @@ def test_a_unet_learns_from_what_was_written_and_judges_what_is_written_next(
     assert main(words) == 0
     told = capsys.readouterr().out
     assert told.startswith("kept 3 of ") and "first/datalist.json" in told
-    settings = [word for pair in ("max_epochs=1", "steps_per_epoch=1", "batch_size=2") for word in ("--set", pair)]
+    settings = [word for pair in ("max_epochs=1", "steps_per_epoch=1") for word in ("--set", pair)]
     lists = ["--datalist", "first/datalist.json", "--train-list", "synthetic", "--stages", "unet"]
     assert main(["train", str(bundle), "--output", "runs", *lists, *settings]) == 0
     words = ["synthesise", str(bundle), "second", "--number", "2", "--pieces", "0", "--seed", "9"]
