@@ -18,6 +18,7 @@ COMMANDS = {
     "segment": "segment images or volumes",
     "evaluate": "segment the images of a list and score them against their labels",
     "train": "train a bundle: U-Net, generative model, encoder, student",
+    "synthesise": "write labelled samples of a generative model, to train other networks from",
     "label": "start a MONAI Label server for annotators",
     "demo": "let models draw images, and segment these",
     "table": "train and evaluate with several numbers of labels, and write the table",
@@ -80,9 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "interrupted: the same command with --resume, or of a training the same command, goes on", file=sys.stderr
-        )
+        print("interrupted: the same command goes on, of segment and evaluate with --resume", file=sys.stderr)
         return 130
 
 

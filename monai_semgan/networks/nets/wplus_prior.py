@@ -63,3 +63,26 @@ class WPlusPrior(nn.Module):
             raise ValueError("the prior knows no codes of images: training of the encoder fits it at its end")
         factors = torch.randn(num, len(self.basis), generator=generator).to(self.basis) * truncation
         return self.mean + torch.einsum("bk,knd->bnd", factors, self.basis)
+
+    @torch.no_grad()
+    def factors(self, codes: Tensor) -> Tensor:
+        r"""Standardise codes: the :math:`u_k` of their nearest points in the span of the components.
+
+        Distances between codes of images in these units do not depend on the scale of any component.
+
+        Args:
+            codes: W+ codes, ``(B, N, D)``.
+
+        Returns:
+            Deviations from the mean in standard deviations, ``(B, K)`` of the K components that were fitted.
+
+        Raises:
+            ValueError: when no codes were fitted.
+        """
+        basis = self.basis.flatten(1)
+        squares = basis.square().sum(1)
+        # beyond the rank of the codes, components hold rounding alone
+        fitted = squares > 1e-6 * squares.max()
+        if not fitted.any():
+            raise ValueError("the prior knows no codes of images: training of the encoder fits it at its end")
+        return (codes - self.mean).flatten(1) @ basis[fitted].T / squares[fitted]

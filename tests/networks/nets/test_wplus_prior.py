@@ -31,6 +31,17 @@ def test_truncation_and_seed() -> None:
     assert torch.equal(prior.sample(1, truncation=0)[0], prior.mean)
 
 
+def test_factors_are_what_codes_were_drawn_from() -> None:
+    prior = WPlusPrior(2, 4, components=5)
+    with pytest.raises(ValueError, match="the prior knows no codes of images"):
+        prior.factors(torch.zeros(1, 2, 4))
+    # codes of three degrees of freedom, the first of them by far the largest
+    prior.fit((torch.randn(50, 3) * torch.tensor([30.0, 1, 1]) @ torch.randn(3, 8)).unflatten(1, (2, 4)))
+    codes = prior.sample(4, truncation=0.5, generator=torch.Generator().manual_seed(1))
+    drawn = torch.randn(4, 5, generator=torch.Generator().manual_seed(1)) * 0.5
+    torch.testing.assert_close(prior.factors(codes), drawn[:, :3], atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(1, 2, 4), (5, 4, 2), (5, 8)])
 def test_codes_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"codes have shape .* expected \(2 or more, \[2, 4\]\)"):
