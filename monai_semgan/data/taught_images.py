@@ -24,21 +24,22 @@ logger = logging.getLogger(__name__)
 class TaughtImages(Dataset):
     r"""Images with the label map that several teachers agree on.
 
-    Each teacher sees each image once, as it is. The label map is that of the mean of their logits, soft; an image is
-    kept where the mean Dice coefficient of all pairs of their masks, :math:`\frac{2 |a \cap b|}{|a| + |b|}` over all
-    foreground classes, is at least ``agreement``: what independent networks see alike is seldom wrong (co-training,
-    Blum and Mitchell 1998). With one teacher all images are kept.
+    Each teacher sees each image once, as it is. The label map is that of the mean of their logits, soft; the word of some
+    may count for the choice of images alone. An image is kept where the mean Dice coefficient of all pairs of their
+    masks, :math:`\frac{2 |a \cap b|}{|a| + |b|}` over all foreground classes, is at least ``agreement``: what independent
+    networks see alike is seldom wrong (co-training, Blum and Mitchell 1998). With one teacher all images are kept.
 
     Args:
         images: items with "image", ``(C, S, S)`` in [-1, 1].
         teachers: functions from images ``(B, C, S, S)`` to label logits ``(B, L, S, S)``, by name.
-        agreement: the mean Dice from which an image is kept, in [0, 1].
+        labelling: names of the teachers whose logits make the label map; by default all.
+        agreement: the mean Dice of all teachers from which an image is kept, in [0, 1].
         path: file that keeps the label maps, for a run that is taken up again; none by default.
         batch_size: images that teachers see together.
         device: where they see them.
 
     Raises:
-        ValueError: without a teacher, for an agreement outside [0, 1], when no image is kept, or when the file is of
+        ValueError: without a teacher, for one of an unknown name, for an agreement outside [0, 1], when no image is kept, or when the file is of
             another number of images.
     """
 
@@ -47,6 +48,7 @@ class TaughtImages(Dataset):
         images: Sequence[dict[str, Any]],
         teachers: Mapping[str, Callable[[Tensor], Tensor]],
         *,
+        labelling: Sequence[str] | None = None,
         agreement: float = 0.85,
         path: str | os.PathLike[str] | None = None,
         batch_size: int = 16,
@@ -54,6 +56,9 @@ class TaughtImages(Dataset):
     ) -> None:
         if not teachers:
             raise ValueError("no teacher is given: name at least one")
+        self.labelling = list(teachers) if labelling is None else list(labelling)
+        if not self.labelling or set(self.labelling) - set(teachers):
+            raise ValueError(f"labelling is {labelling}, the teachers are {', '.join(teachers)}: name some of them")
         if not 0.0 <= agreement <= 1.0:
             raise ValueError(f"agreement is {agreement}, it must lie in [0, 1]")
         self.images = images
@@ -92,9 +97,10 @@ class TaughtImages(Dataset):
         for first in range(0, len(self.images), batch_size):
             items = [self.images[index] for index in range(first, min(first + batch_size, len(self.images)))]
             batch = torch.stack([item["image"] for item in items]).to(device)
-            answers = [teacher(batch).float() for teacher in teachers.values()]
-            label_maps.append(logits_to_map(torch.stack(answers).mean(0)).half().cpu())
-            agreements.append(agreement_of([map_to_label(answer) for answer in answers]).cpu())
+            answers = {name: teacher(batch).float() for name, teacher in teachers.items()}
+            mean = torch.stack([answers[name] for name in self.labelling]).mean(0)
+            label_maps.append(logits_to_map(mean).half().cpu())
+            agreements.append(agreement_of([map_to_label(answer) for answer in answers.values()]).cpu())
         return {"label_maps": torch.cat(label_maps), "agreements": torch.cat(agreements)}
 
     def _transform(self, index: int) -> dict[str, Tensor]:

@@ -65,6 +65,15 @@ def test_the_label_map_is_that_of_the_mean_logits() -> None:
         torch.testing.assert_close(item["label_map"], expected, rtol=0, atol=1e-3)
 
 
+def test_some_teachers_only_choose() -> None:
+    data = images(3)
+    teachers = {"one": above(0.0), "two": above(0.4)}
+    taught = TaughtImages(data, teachers, labelling=["two"], agreement=0.0)
+    expected = torch.sigmoid((data[1]["image"] - 0.4) * 10) * 2 - 1
+    torch.testing.assert_close(taught[1]["label_map"], expected, rtol=0, atol=1e-3)
+    assert torch.equal(taught.agreements, TaughtImages(data, teachers, agreement=0.0).agreements)
+
+
 def test_images_on_which_teachers_differ_are_left_out() -> None:
     data = [{"image": torch.tensor([[[0.5, 0.5, -1.0]]])}, {"image": torch.tensor([[[0.1, 0.1, 0.5]]])}]
     taught = TaughtImages(data, {"one": above(0.0), "two": above(0.3)}, agreement=0.85)
@@ -92,6 +101,8 @@ def test_labels_are_made_once(tmp_path: Path) -> None:
 def test_what_cannot_teach_is_refused() -> None:
     with pytest.raises(ValueError, match="no teacher is given"):
         TaughtImages(images(1), {})
+    with pytest.raises(ValueError, match="the teachers are one: name some of them"):
+        TaughtImages(images(1), {"one": above(0.0)}, labelling=["two"])
     with pytest.raises(ValueError, match="agreement is 1.5"):
         TaughtImages(images(1), {"it": above(0.0)}, agreement=1.5)
     with pytest.raises(ValueError, match="agree on none of 2 images at a Dice of 0.9"):
