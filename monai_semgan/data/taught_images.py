@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 class TaughtImages(Dataset):
     r"""Images with the label map that several teachers agree on.
 
-    Each teacher sees each image once, as it is. The label map is that of the mean of their logits, soft; the word of some
-    may count for the choice of images alone. An image is kept where the mean Dice coefficient of all pairs of their
-    masks, :math:`\frac{2 |a \cap b|}{|a| + |b|}` over all foreground classes, is at least ``agreement``: what independent
+    Each teacher sees each image once, as it is. The label map is that of the mean of their logits, soft; some of them may
+    count for the choice of images alone. An image is kept where the mean Dice coefficient of all pairs of their masks,
+    :math:`\frac{2 |a \cap b|}{|a| + |b|}` over all foreground classes, is at least ``agreement``: what independent
     networks see alike is seldom wrong (co-training, Blum and Mitchell 1998). With one teacher all images are kept.
 
     Args:
@@ -39,8 +39,8 @@ class TaughtImages(Dataset):
         device: where they see them.
 
     Raises:
-        ValueError: without a teacher, for one of an unknown name, for an agreement outside [0, 1], when no image is kept, or when the file is of
-            another number of images.
+        ValueError: without a teacher, for one of an unknown name, for an agreement outside [0, 1], when no image is
+            kept, or when the file is of another number of images.
     """
 
     def __init__(
