@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 class TaughtImages(Dataset):
     r"""Images with the label map that several teachers agree on.
 
-    Each teacher sees each image once, as it is. The label map is that of the mean of their logits, soft; some of them may
-    count for the choice of images alone. An image is kept where the mean Dice coefficient of all pairs of their masks,
+    Each teacher sees each image once, as it is. The label map is that of the mean of their logits, soft; some may count
+    for the choice of images alone. An image is kept where the mean Dice coefficient of all pairs of their masks,
     :math:`\frac{2 |a \cap b|}{|a| + |b|}` over all foreground classes, is at least ``agreement``: what independent
     networks see alike is seldom wrong (co-training, Blum and Mitchell 1998). With one teacher all images are kept.
 

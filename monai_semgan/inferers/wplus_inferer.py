@@ -76,7 +76,7 @@ class WPlusInferer(Inferer):
         amp: bf16 autocast; overrides an autocast around the call. ``"auto"`` takes it where the processor computes
             bf16; what else is understood tells :func:`monai_semgan.networks.precision.read_amp`.
         answer: ``"both"``, the mean of the generator's and the student's logits; ``"gan"``, the generator alone, as in
-            the paper; ``"student"``, one pass without codes. Of a network without student "both" is the generator's.
+            the paper; ``"student"``, the student alone, without codes. Without a student "both" is the generator's.
         label_weight: :math:`\lambda_y`, how strongly the student's label holds the code; 0 refines by the image alone.
         compile: compile a step by ``torch.compile``, which takes a C++ compiler and about a minute at the first step,
             and another at the first batch of another size.
@@ -85,8 +85,8 @@ class WPlusInferer(Inferer):
         betas: how long Adam's two averages remember; these suit a few steps.
         warmup: fraction of the steps in which the learning rate rises; the first step already counts.
         rampdown: fraction of the steps in which the learning rate falls along a cosine.
-        student_shifts: pixels, down and to the right, of the views whose mean a student answers beside a generator:
-            the steps of its grid leave errors of their own at each place.
+        student_shifts: pixels, down and to the right, of the views over which a student's logits are averaged: the steps
+            of its grid leave errors of their own at each place. With 0 steps it sees the image once.
 
     Raises:
         ValueError: for settings out of their range.
@@ -239,7 +239,7 @@ class WPlusInferer(Inferer):
             raise ValueError("answer is student, these weights hold none: ask for gan, or train the stage student")
         if network.student is None or self.answer == "gan":
             return None
-        views = () if self.answer == "student" else self.student_shifts
+        views = self.student_shifts if self.steps else ()
         with bf16_autocast(images.device, self.amp):
             logits = torch.cat([network.student(chunk).float() for chunk in images.split(size)])
             for rows, columns in views:

@@ -22,7 +22,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from monai_semgan import formats
 from monai_semgan.bundle import Bundle
 from monai_semgan.data import failure_reason
-from monai_semgan.inferers import PRESETS
+from monai_semgan.inferers import ANSWERS, PRESETS
 from monai_semgan.predictor import Predictor, read_device
 
 OPTIONS = "displayable_configs"
@@ -63,10 +63,11 @@ class SemanticGANInferTask(InferTask):
         self.lock = threading.RLock()
         self.options = dict(bundle.parser().get_parsed_content(OPTIONS))
         self.options.pop("_desc_", None)
-        if "preset" in self.options:
-            # clients show a list as a choice, its first value the default
-            default = self.options["preset"]
-            self.options["preset"] = [default, *(name for name in PRESETS if name != default)]
+        for option, values in (("preset", PRESETS), ("answer", ANSWERS)):
+            if option in self.options:
+                # clients show a list as a choice, its first value the default
+                default = self.options[option]
+                self.options[option] = [default, *(name for name in values if name != default)]
         labels = {name: value for value, name in enumerate(bundle.classes, 1)}
         super().__init__(InferType.SEGMENTATION, labels, bundle.spatial_dims, bundle.metadata["description"])
         # the predictor of the last request, and what it was made of

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ import torch
 from torch import nn
 
 from monai_semgan.networks.nets import SemanticGAN
+
+logger = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -40,7 +43,12 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
     try:
         state = torch.load(path, map_location=map_location, weights_only=True)
         state = state.get("model", state)
-        if isinstance(network, SemanticGAN) and not any(name.startswith("student.") for name in state):
+        if (
+            isinstance(network, SemanticGAN)
+            and network.student is not None
+            and not any(name.startswith("student.") for name in state)
+        ):
+            logger.warning("%s hold no student: the generator answers alone", path)
             network.student = None
         network.load_state_dict(state)
     except Exception as error:  # torch.load raises whatever a damaged file leads to

@@ -513,10 +513,14 @@ def test_both_is_the_mean_of_generator_and_student(network: SemanticGAN, images:
 def test_a_student_alone_answers_in_one_pass(network: SemanticGAN, images: Tensor) -> None:
     student = with_student(network)
     student.encoder = nn.Identity()
-    inferer = make_inferer(answer="student")
+    inferer = make_inferer(answer="student", steps=0)
     assert not inferer.gives_details and make_inferer().gives_details
     assert student.student is not None
     torch.testing.assert_close(inferer(images, student), student.student(images))
+    # with time for more, it sees five views
+    found = make_inferer(answer="student")(images, student)
+    torch.testing.assert_close(found, make_inferer().ask_student(images, student, len(images)))
+    assert not torch.allclose(found, student.student(images))
     with pytest.raises(ValueError, match="a student alone has no codes"):
         inferer(images, student, return_details=True)
     with pytest.raises(ValueError, match="answer is student, these weights hold none"):
