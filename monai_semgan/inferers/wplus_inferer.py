@@ -85,7 +85,7 @@ class WPlusInferer(Inferer):
         betas: how long Adam's two averages remember; these suit a few steps.
         warmup: fraction of the steps in which the learning rate rises; the first step already counts.
         rampdown: fraction of the steps in which the learning rate falls along a cosine.
-        student_shifts: pixels, down and to the right, of the views over which a student's logits are averaged: the steps
+        student_shifts: pixels, down and to the right, of the views whose mean a student answers: the steps
             of its grid leave errors of their own at each place. With 0 steps it sees the image once.
 
     Raises:
