@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from monai_semgan import formats
 from monai_semgan.bundle import Bundle
 from monai_semgan.data.cohort import FAILURE, failure_reason
+from monai_semgan.networks.nets.dice_calibration import Quality, soft_dice_confidence
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Prediction:
         codes: W+ codes, ``(N, D)`` or ``(slices, N, D)``; None without a generator.
         label: the label of an evaluation, on the input's own grid.
         scores: what an evaluation found, by name.
+        confidence: how sure the network is of the mask, its soft Dice, 0 to 1.
+        quality: the predicted Dice of the mask with its interval, where the weights were calibrated.
         seconds: time that it took; of images that were segmented together, each has its share.
         failure: why there is no mask; None where all went well.
         invert: brings logits to the input's grid as probabilities, for :attr:`probabilities`.
@@ -55,6 +58,8 @@ class Prediction:
     codes: Tensor | None = None
     label: Any = None
     scores: dict[str, float] = field(default_factory=dict)
+    confidence: float | None = None
+    quality: Quality | None = None
     seconds: float = 0.0
     failure: str | None = None
     invert: Callable[[dict[str, Any]], Mapping[Any, Any]] | None = None
@@ -289,6 +294,9 @@ class Predictor:
         """Make the mask, and what an evaluation's postprocessing adds."""
         if not torch.isfinite(prediction.logits).all():
             raise ValueError("the network's result is NaN or infinite: are these its trained weights?")
+        prediction.confidence = soft_dice_confidence(prediction.logits)
+        if (calibration := getattr(self.network, "calibration", None)) is not None:
+            prediction.quality = calibration.predict(prediction.confidence)
         done = self.postprocessing({**prediction.item, Keys.PRED: prediction.logits})
         prediction.mask = done[Keys.PRED]
         prediction.label = done.get(Keys.LABEL)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_semgan.cli import add_settings, distributed, read_settings
+
+if TYPE_CHECKING:
+    from monai_semgan.bundle import Bundle
 
 # with the configs of each; a later one is merged over an earlier
 STAGES = {
@@ -70,4 +73,17 @@ def run(options: argparse.Namespace) -> int | None:
             name: value for name, value in chosen.items() if len(options.stages) == 1 or name.split("::")[0] in known
         }
         bundle.run(*configs, *distributed("multi_gpu_train.yaml"), **settings)
+    if "student" in options.stages:
+        calibrate_on(bundle, options, output / "student" / "model.pt")
     return None
+
+
+def calibrate_on(bundle: Bundle, options: argparse.Namespace, weights: Path) -> None:
+    """Let the weights predict the Dice of their masks, where the list to validate on is long enough."""
+    from monai_semgan.apps.calibration import calibrate
+
+    try:
+        root = {"dataset_dir": options.root} if options.root else {}
+        calibrate(bundle, options.datalist, options.val_list, weights=weights, **root)
+    except ValueError as error:
+        print(f"no Dice is predicted of masks: {error}", flush=True)

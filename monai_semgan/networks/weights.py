@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from monai_semgan.networks.nets import SemanticGAN
+from monai_semgan.networks.nets import DiceCalibration, SemanticGAN
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,10 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
         ):
             logger.warning("%s hold no student: the generator answers alone", path)
             network.student = None
+        if isinstance(network, SemanticGAN):
+            # of weights that were never calibrated
+            unfitted = DiceCalibration().state_dict(prefix="calibration.")
+            state = unfitted | state
         network.load_state_dict(state)
     except Exception as error:  # torch.load raises whatever a damaged file leads to
         raise ValueError(f"weights {path} are damaged or another network's: {error}") from error

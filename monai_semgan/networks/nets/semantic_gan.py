@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from monai_semgan.networks.nets.dice_calibration import DiceCalibration
 from monai_semgan.networks.nets.semantic_generator import SemanticGenerator
 from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder
 from monai_semgan.networks.nets.wplus_preconditioner import WPlusPreconditioner
@@ -17,10 +18,10 @@ from monai_semgan.networks.nets.wplus_prior import WPlusPrior
 class SemanticGAN(nn.Module):
     r"""SemanticGAN's inference network, :math:`y = G_y(\bar w + E(x))`.
 
-    Its state dict is what a bundle ships. The distribution of the images' codes, from which :meth:`sample` draws, and
-    the preconditioner of refinement belong to it; discriminators belong to training alone. A student is
-    part of it where there is one: a network from images to label logits that learned from the labelled pairs and from
-    what its teachers, this network among them, agree on.
+    Its state dict is what a bundle ships. The distribution of the images' codes, from which :meth:`sample` draws, the
+    preconditioner of refinement, and what the confidence of its masks tells of their Dice belong to it; discriminators
+    belong to training alone. A student is part of it where there is one: a network from images to label logits that
+    learned from the labelled pairs and from what its teachers, this network among them, agree on.
 
     Args:
         size: side of the square images in pixels, a power of two from 16.
@@ -72,6 +73,7 @@ class SemanticGAN(nn.Module):
         )
         self.prior = WPlusPrior(self.generator.num_codes, latent_dim)
         self.preconditioner = WPlusPreconditioner(self.generator.num_codes, latent_dim)
+        self.calibration = DiceCalibration()
         self.student = student
 
     @torch.jit.export

@@ -1,0 +1,183 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""From the confidence of masks to their Dice: what a bundle predicts of masks without a label.
+
+``semgan calibrate lung_xray DATALIST --list val``
+
+The images of a labelled list, and copies of them that are harder to segment, are segmented and scored. A rising curve
+is fitted to confidence and Dice of all; the interval is split-conformal (Vovk et al. 2005), of the images as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.utils import CommonKeys as Keys
+from scipy.optimize import isotonic_regression
+from scipy.stats import spearmanr
+
+from monai_semgan.bundle import Bundle, parsed
+from monai_semgan.data.cohort import FAILURE
+from monai_semgan.handlers.checkpoints import save_whole
+from monai_semgan.networks.nets.dice_calibration import KNOTS, DiceCalibration
+from monai_semgan.predictor import Prediction, Predictor
+from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
+
+logger = logging.getLogger(__name__)
+
+FILES = ("inference.yaml", "evaluate.yaml")
+# synthetic failures: other exposures, other scanners, up to what nobody could read; the label stays where it is
+HARDER: dict[str, Any] = {"curve": 1.0, "brightness": 0.6, "contrast": 1.5, "shading": 0.8, "blur": 4.0, "noise": 0.8}
+
+
+def measure(
+    bundle: Bundle, datalist: str | os.PathLike[str], list_key: str, *, copies: int = 8, seed: int = 0, **settings: Any
+) -> list[dict[str, Any]]:
+    """Segment a labelled list and copies of it that are harder, and score them.
+
+    Args:
+        bundle: the bundle, with weights.
+        datalist: JSON file with the list.
+        list_key: its name.
+        copies: harder copies of each image.
+        seed: seed of what is done to them.
+        settings: of the bundle's configs by id.
+
+    Returns:
+        For each image and copy "file", "copy" (0 is the image as it is), "confidence" and "dice".
+
+    Raises:
+        ValueError: when no image could be scored, or the bundle's scores lack Dice.
+    """
+    parser = bundle.parser(*FILES, datalist=datalist, list_key=list_key, **settings)
+    parsed(parser, "weights")
+    predictor: Predictor = parsed(parser, "predictor")
+    dataset = parsed(parser, "dataset")
+    rows: list[dict[str, Any]] = []
+    harder = DifferentiableAugmentation(p=0.5, **HARDER)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for index in range(len(dataset)):
+            item = dataset[index]
+            if FAILURE in item:
+                logger.warning("%s is left out: %s", item.get("file"), item[FAILURE])
+                continue
+            items = [item] + [{**item, Keys.IMAGE: changed(item[Keys.IMAGE], harder)} for _ in range(copies)]
+            for copy, prediction in enumerate(predictor.predict(items)):
+                rows += [scored(prediction, copy)] if prediction.failure is None else []
+    if not rows:
+        raise ValueError(f"no image of list {list_key} in {datalist} could be scored")
+    return rows
+
+
+def changed(image: torch.Tensor, augmentation: DifferentiableAugmentation) -> torch.Tensor:
+    """Change the intensities of an image ``(C, S, S)``, or of each slice of a volume; its metadata stay."""
+    slices = image.movedim(-1, 0) if image.ndim == 4 else image[None]
+    result = image.clone()
+    found = augmentation(slices.as_subclass(torch.Tensor).float())[0].clamp(-1, 1)
+    result.copy_(found.movedim(0, -1) if image.ndim == 4 else found[0])
+    return result
+
+
+def scored(prediction: Prediction, copy: int) -> dict[str, Any]:
+    """The row of a prediction with its label."""
+    if "dice" not in prediction.scores:
+        raise ValueError(f"the bundle scores {sorted(prediction.scores)}: add dice to scores in configs/settings.yaml")
+    dice = float(prediction.scores["dice"])
+    return {
+        "file": prediction.item["file"],
+        "copy": copy,
+        "confidence": prediction.confidence,
+        # a label and a mask that are both empty agree
+        "dice": 1.0 if math.isnan(dice) else dice,
+    }
+
+
+def fit(
+    confidence: Sequence[float], dice: Sequence[float], plain: Sequence[bool], coverage: float = 0.9
+) -> DiceCalibration:
+    r"""Fit curve and interval.
+
+    The curve is the isotonic regression of Dice on confidence, taken at quantiles of the confidence. The margins are
+    quantiles of :math:`(d - \hat d) / (1.01 - \hat d)` in the plain images, which leave out the same share on both
+    sides, of rank :math:`\lceil (n + 1) q \rceil`.
+
+    Args:
+        confidence: confidence of each mask.
+        dice: its Dice.
+        plain: whether it is of an image as it is.
+        coverage: share of masks whose Dice is to lie in the interval.
+
+    Raises:
+        ValueError: for less than 10 plain images, from which no interval follows.
+    """
+    c, d, use = np.asarray(confidence, float), np.asarray(dice, float), np.asarray(plain, bool)
+    if use.sum() < 10:
+        raise ValueError(f"{int(use.sum())} labelled images are too few for an interval: give a list of at least 10")
+    order = np.argsort(c, kind="stable")
+    rising = isotonic_regression(d[order]).x
+    at = np.quantile(c, np.linspace(0, 1, KNOTS))
+    if at[0] == at[-1]:
+        raise ValueError(f"all masks have the confidence {c[0]:.3f}: is this network trained?")
+    knots = np.stack([at, np.interp(at, c[order], rising)], axis=1).clip(0, 1)
+    predicted = np.interp(c[use], *knots.T)
+    errors = np.sort((d[use] - predicted) / (1.01 - predicted))
+    rank = min(len(errors), math.ceil((len(errors) + 1) * (1 + coverage) / 2)) - 1
+    calibration = DiceCalibration()
+    calibration.fit(knots.tolist(), [max(0.0, -errors[::-1][rank]), max(0.0, errors[rank])])
+    return calibration
+
+
+def calibrate(
+    bundle: Bundle,
+    datalist: str | os.PathLike[str],
+    list_key: str,
+    *,
+    weights: str | os.PathLike[str],
+    table: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> DiceCalibration:
+    """Calibrate weights on a labelled list that they were not trained on, and write the result into their file.
+
+    Args:
+        bundle: the bundle.
+        datalist: JSON file with the list.
+        list_key: its name.
+        weights: the file; it is replaced in one piece.
+        table: CSV file for a row of each image and copy.
+        settings: see :func:`measure`.
+
+    Returns:
+        What was fitted.
+
+    Raises:
+        ValueError: when there are too few images.
+    """
+    rows = measure(bundle, datalist, list_key, ckpt_path=weights, **settings)
+    confidence, dice = [row["confidence"] for row in rows], [row["dice"] for row in rows]
+    found = fit(confidence, dice, [row["copy"] == 0 for row in rows])
+    if table is not None:
+        with Path(table).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    save_whole(state | found.state_dict(prefix="calibration."), Path(weights))
+    predicted = [quality.dice for value in confidence if (quality := found.predict(value)) is not None]
+    logger.info(
+        "%d images and copies: Spearman of predicted and true Dice %.2f, mean absolute error %.3f: %s",
+        len(rows),
+        spearmanr(confidence, dice).statistic,
+        np.abs(np.subtract(predicted, dice)).mean(),
+        weights,
+    )
+    return found

@@ -1,0 +1,107 @@
+# Copyright (c) monai-semgan contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monai_semgan.apps.calibration import calibrate, changed, fit, measure
+from monai_semgan.bundle import Bundle
+from monai_semgan.cli import main
+from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
+from tests.tiny_bundle import tiny_bundle, tiny_data, with_weights
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, repository: Path) -> Bundle:
+    tiny_data(tmp_path / "data")
+    return Bundle(with_weights(tiny_bundle(tmp_path, repository)))
+
+
+def test_the_interval_holds_its_share_of_new_images() -> None:
+    random = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        confidence = random.uniform(0.6, 1.0, n)
+        truth = confidence**2
+        return confidence, (truth + random.normal(0, 0.3, n) * (1.01 - truth)).clip(0, 1)
+
+    confidence, dice = draw(400)
+    calibration = fit(confidence, dice, [True] * 400)
+    held, errors = [], []
+    for c, d in zip(*draw(4000)):
+        found = calibration.predict(c)
+        assert found is not None
+        held.append(found.low <= d <= found.high)
+        errors.append(abs(found.dice - c**2))
+    assert np.mean(held) == pytest.approx(0.9, abs=0.03)
+    assert np.mean(errors) < 0.03
+
+
+def test_harder_copies_shape_the_curve_and_not_the_interval() -> None:
+    good = np.linspace(0.9, 1.0, 50)
+    bad = np.linspace(0.3, 0.8, 50)
+    random = np.random.default_rng(1)
+    dice = np.concatenate([good, bad + random.normal(0, 0.2, 50)]).clip(0, 1)
+    calibration = fit(np.concatenate([good, bad]), dice, [True] * 50 + [False] * 50)
+    found = calibration.predict(0.95)
+    assert found is not None and found.high - found.low < 0.03
+    worse = calibration.predict(0.5)
+    assert worse is not None and worse.dice == pytest.approx(0.5, abs=0.1)
+
+
+def test_too_little_to_learn_from_is_told() -> None:
+    with pytest.raises(ValueError, match="9 labelled images are too few"):
+        fit([0.5] * 20, [0.5] * 20, [True] * 9 + [False] * 11)
+    with pytest.raises(ValueError, match="all masks have the confidence 0.500"):
+        fit([0.5] * 20, [0.5] * 20, [True] * 20)
+
+
+def test_copies_change_intensities_and_keep_metadata() -> None:
+    harder = DifferentiableAugmentation(noise=1.0)
+    for shape in ((1, 8, 8), (1, 8, 8, 3)):
+        image = torch.zeros(shape)
+        found = changed(image, harder)
+        assert found.shape == shape and found.abs().max() <= 1 and (found != 0).any() and (image == 0).all()
+
+
+def test_a_list_is_measured_with_its_copies(bundle: Bundle, tmp_path: Path) -> None:
+    datalist = tmp_path / "data" / "datalist.json"
+    rows = measure(bundle, datalist, "test", copies=2)
+    assert [row["copy"] for row in rows] == [0, 1, 2] * 2
+    assert all(0 <= row["confidence"] <= 1 and 0 <= row["dice"] <= 1 for row in rows)
+    assert rows == measure(bundle, datalist, "test", copies=2)
+    plain = measure(bundle, datalist, "test", copies=0)
+    assert plain == [row for row in rows if row["copy"] == 0] or np.allclose(
+        [row["confidence"] for row in plain], [row["confidence"] for row in rows if row["copy"] == 0], atol=1e-4
+    )
+
+
+def test_weights_are_calibrated_in_place_and_masks_have_a_predicted_dice(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    lists = json.loads((data / "datalist.json").read_text())
+    lists["many"] = [item for _ in range(4) for item in lists["train"]]
+    (data / "datalist.json").write_text(json.dumps(lists))
+    weights = bundle.root / "models" / "model.pt"
+    before = torch.load(weights, weights_only=True)
+    words = ["calibrate", str(bundle.root), str(data / "datalist.json")]
+    assert main([*words, "--list", "val"]) == 1
+    assert "2 labelled images are too few" in capsys.readouterr().err
+    assert main([*words, "--list", "many", "--copies", "1", "--table", str(tmp_path / "table.csv")]) == 0
+    after = torch.load(weights, weights_only=True)
+    assert all(torch.equal(after[name], value) for name, value in before.items() if "calibration" not in name)
+    with (tmp_path / "table.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 24
+    prediction = bundle.predictor()(str(data / lists["test"][0]["image"]))
+    assert prediction.quality is not None
+    assert 0 <= prediction.quality.low <= prediction.quality.dice <= prediction.quality.high <= 1
+    found = calibrate(bundle, data / "datalist.json", "many", weights=weights, copies=1)
+    torch.testing.assert_close(found.knots, after["calibration.knots"])
