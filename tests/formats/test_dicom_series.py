@@ -53,20 +53,60 @@ def test_slices_stored_from_the_head_come_from_the_feet(tmp_path: Path) -> None:
     np.testing.assert_allclose(meta["original_affine"] @ [0, 0, 5, 1], [12, -7, 31, 1])
 
 
-def test_missing_slice_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    files = write_series(tmp_path, values(), AFFINE, SeriesDescription="portal venous")
+def test_the_place_of_a_missing_slice_stays_empty(tmp_path: Path) -> None:
+    files = write_series(tmp_path, values() + 7, AFFINE, SeriesDescription="portal venous", Modality="MR")
     files[2].unlink()
     array, meta = read_series(tmp_path)
-    np.testing.assert_array_equal(array, values()[..., [0, 1, 3, 4, 5]])
+    present = [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(array[..., present], values()[..., present] + 7)
+    # the least of the others, and outside
+    assert (array[..., 2] == 7).all()
+    outside = meta["outside"].values
+    assert outside[..., 2].all() and not outside[..., present].any()
     # slices lie 4 mm apart from 31 mm on
-    assert "series 'portal venous' has 1 uneven gaps: 8 mm between 35 and 43 mm, the others are of 4 mm" in caplog.text
-    np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, 0, 5])
+    (told,) = meta["warnings"]
+    assert told.startswith("1 uneven gaps between slices: 8 mm between 35 and 43 mm; the others are of 4 mm. 1 slices")
+    np.testing.assert_allclose(meta["original_affine"], AFFINE, atol=1e-4)
 
 
-def test_tilted_gantry_keeps_its_shear(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("places", [[0, 4, 8, 12, 24, 36, 48], [0, 4, 8, 9, 13, 17], [0, 4, 8, 24, 28]])
+def test_gaps_that_no_even_grid_fits_are_refused(tmp_path: Path, places: list[int]) -> None:
+    position = lambda k: [0, 0, places[k]]  # noqa: E731
+    write_series(tmp_path, values((4, 3, len(places))), AFFINE, ImagePositionPatient=position)
+    with pytest.raises(ValueError, match="uneven gaps between slices: .* one grid does not fit them"):
+        read_series(tmp_path)
+
+
+def test_rounded_positions_are_even(tmp_path: Path) -> None:
+    # 0.625 mm in tenths
+    position = lambda k: [0, 0, round(0.625 * k, 1)]  # noqa: E731
+    write_series(tmp_path, values((4, 3, 9)), AFFINE, ImagePositionPatient=position)
+    array, meta = read_series(tmp_path)
+    np.testing.assert_array_equal(array, values((4, 3, 9)))
+    np.testing.assert_allclose(meta["original_affine"][2, 2], 0.625)
+    assert meta["warnings"][0].endswith("Slices lie up to 0.05 mm from where the mask has them")
+
+
+def test_tilted_gantry_keeps_its_shear(tmp_path: Path) -> None:
     write_series(tmp_path, values(), AFFINE, ImagePositionPatient=lambda k: [0, k, 4 * k])
-    np.testing.assert_allclose(read_series(tmp_path)[1]["original_affine"][:3, 2], [0, -1, 4])
-    assert not caplog.text
+    meta = read_series(tmp_path)[1]
+    np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, -1, 4])
+    # the angle whose tangent is 1/4
+    (told,) = meta["warnings"]
+    assert told.startswith("its slices are tilted by 14.0 degrees")
+
+
+def test_a_slice_beside_the_others_is_refused_and_a_little_beside_told(tmp_path: Path) -> None:
+    # 1.5 mm pixels along x, 0.7 along y
+    for by, folder in ((1.0, tmp_path / "told"), (15.0, tmp_path / "refused")):
+        position = lambda k, by=by: [by * (k == 5), 0, 4 * k]  # noqa: E731
+        write_series(folder, values(), AFFINE, ImagePositionPatient=position)
+    array, meta = read_series(tmp_path / "told")
+    # the last slice does not bend the line of the others
+    np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, 0, 4], atol=1e-6)
+    assert meta["warnings"] == ["1 slices lie beside the line of the others, 06.dcm by 1 mm"]
+    with pytest.raises(ValueError, match=r"lie beside the line of the others: 06\.dcm by 15 mm"):
+        read_series(tmp_path / "refused")
 
 
 @pytest.mark.parametrize("tags, thickness", [({}, 4), ({"SpacingBetweenSlices": 5}, 5), ({"SliceThickness": None}, 1)])
@@ -77,7 +117,7 @@ def test_single_slice(tmp_path: Path, tags: dict, thickness: float) -> None:
     np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, 0, thickness])
 
 
-def test_copies_count_once_and_other_files_do_not_count(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_copies_count_once_and_other_files_do_not_count(tmp_path: Path) -> None:
     files = write_series(tmp_path, values(), AFFINE)
     shutil.copy(files[0], tmp_path / "copy of 03.dcm")
     write_dicom(tmp_path / "scout", values((12, 10)).T, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
@@ -85,8 +125,9 @@ def test_copies_count_once_and_other_files_do_not_count(tmp_path: Path, caplog: 
     (tmp_path / "._03.dcm").write_text("of a Mac")
     (tmp_path / "readme.txt").write_text("text")
     (tmp_path / "bad.dcm").write_text("text")
-    np.testing.assert_array_equal(read_series(tmp_path)[0], values())
-    assert "1 DICOM files cannot be read, such as bad.dcm" in caplog.text
+    array, meta = read_series(tmp_path)
+    np.testing.assert_array_equal(array, values())
+    assert meta["warnings"] == ["1 DICOM files beside it cannot be read, such as bad.dcm"]
 
 
 def second(folder: Path) -> Path:
@@ -117,7 +158,7 @@ def second(folder: Path) -> Path:
         (lambda f: edit_dicom(second(f), NumberOfFrames=3), r"08\.dcm holds 3 frames: convert it to NIfTI"),
         (lambda f: edit_dicom(second(f), SamplesPerPixel=3), r"08\.dcm is in colour"),
         (lambda f: edit_dicom(second(f), PixelData=b"12"), r"pixels of 08\.dcm are damaged"),
-        (lambda f: edit_dicom(second(f), Modality="SEG"), r"08\.dcm is no slice of a volume \(a localizer or a seg"),
+        (lambda f: edit_dicom(second(f), Modality="SEG"), r"08\.dcm is no slice of a volume \(Modality is SEG"),
         (lambda f: (f / "a.dcm").write_text("text") and f / "a.dcm", r"a\.dcm is damaged or not a DICOM file"),
     ],
 )

@@ -75,11 +75,19 @@ def volume_of(low: float, high: float, **meta: object) -> MetaTensor:
     return MetaTensor(torch.tensor([[low, high]]), meta={"filename_or_obj": "p1/ct.nii.gz", **meta})
 
 
-@pytest.mark.parametrize("low, high", [(0, 4095), (-150, 5), (-50, 400)])
-def test_other_ranges_warn(low: float, high: float, caplog: pytest.LogCaptureFixture) -> None:
-    out = CTWindowd("image")({"image": volume_of(float(low), float(high))})["image"]
+@pytest.mark.parametrize("low, high, meta", [(-150, 5, {}), (0, 900, {"intensity_scale": "hu"})])
+def test_other_ranges_warn(low: float, high: float, meta: dict) -> None:
+    out = CTWindowd("image")({"image": volume_of(float(low), float(high), **meta)})["image"]
     assert out.min() >= -1 and out.max() <= 1 and isinstance(out, MetaTensor)
-    assert f"p1/ct.nii.gz: values from {low} to {high} are neither Hounsfield units nor 8 bits" in caplog.text
+    assert out.meta["warnings"] == [
+        f"its values from {low} to {high} are not those of a CT in Hounsfield units: is it one?"
+    ]
+
+
+@pytest.mark.parametrize("low, high", [(0, 4095), (-50, 400), (24, 1386), (1, 65448), (-200, 65448)])
+def test_values_that_are_no_hounsfield_units_are_refused(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match=rf"^ct.nii.gz has values from {low} to {high}: in Hounsfield units air is at"):
+        CTWindow()(volume_of(float(low), float(high)))
 
 
 @pytest.mark.parametrize(
