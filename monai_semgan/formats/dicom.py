@@ -268,6 +268,9 @@ def padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
         # written as if unsigned, or signed, as the file's own values are not
         span, least, most = 2 ** (8 * stored.dtype.itemsize), np.iinfo(stored.dtype).min, np.iinfo(stored.dtype).max
         ends = sorted(end - span if end > most else end + span if end < least else end for end in ends)
+        # pydicom clears the bits above the stored ones
+        used = 2 ** int(dataset.get("BitsStored") or 8 * stored.dtype.itemsize)
+        ends = [end % used if least == 0 else end for end in ends]
     return (stored >= ends[0]) & (stored <= ends[1])
 
 
@@ -311,7 +314,7 @@ def shutter(dataset: pydicom.Dataset, shape: tuple[int, ...], told: list[str]) -
                 radius = int(dataset[f"RadiusOfCircular{kind}"].value)
                 inside &= (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
             if "POLYGONAL" in shapes:
-                corners = np.array(dataset[f"VerticesOfPolygonal{kind}"].value, dtype=float).reshape(-1, 2) - 1
+                corners = np.array(dataset[f"VerticesOfThePolygonal{kind}"].value, dtype=float).reshape(-1, 2) - 1
                 inside &= polygon2mask(shape, corners)
         except (KeyError, TypeError, ValueError):
             told.append(f"{kind}Shape {', '.join(sorted(shapes))} lacks its edges: not applied")

@@ -179,6 +179,7 @@ class DICOMSeries(Format):
                 passed[file.parent, series_uid(header)].append(Slice(file, header))
         volumes = [(label, volume) for own in series.values() for label, volume in volumes_of(own)]
         in_folder: dict[Path, int] = defaultdict(int)
+        begun: set[Path] = set()
         for _, volume in volumes:
             for folder in {one.file.parent for one in volume}:
                 in_folder[folder] += 1
@@ -190,6 +191,10 @@ class DICOMSeries(Format):
             name = Path(root.resolve().name) if folder == Path() and alone else folder
             if not alone:
                 name /= re.sub(r"[^\w.+-]+", "_", f"{series_name(header)} {label}".strip())
+            if file in begun:
+                # another volume of the same file, of which reading tells
+                continue
+            begun.add(file)
             spread = tuple(dict.fromkeys(one.file for one in volume)) if len(folders) > 1 else ()
             yield Found(file.parent if alone else file, name.as_posix(), files=spread)
         for own in passed.values():
@@ -312,7 +317,13 @@ def series_of(path: Path) -> tuple[list[Slice], list[Path]]:
     series, damaged = find_series(files)
     if header is not None:
         volumes = volumes_of(series[series_uid(header)])
-        return next(volume for _, volume in volumes if any(one.file == path for one in volume)), damaged
+        own = [(label, volume) for label, volume in volumes if any(one.file == path for one in volume)]
+        if len(own) > 1:
+            labels = ", ".join(label for label, _ in own)
+            raise ValueError(
+                f"{text_of(path.name)} holds {len(own)} volumes ({labels}): export each to a file of its own"
+            )
+        return own[0][1], damaged
     found = [
         (f"{series_name(own[0].header)} {label}".strip(), own) for s in series.values() for label, own in volumes_of(s)
     ]

@@ -62,6 +62,7 @@ class Outside(np.ndarray):
     """
 
     def __new__(cls, values: np.ndarray) -> Outside:
+        """Make it of any array."""
         return np.ascontiguousarray(values, dtype=bool).view(cls)
 
     @property

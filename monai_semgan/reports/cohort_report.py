@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from ignite.engine import Engine, Events
 from monai.config import PathLike
 from monai.data import MetaTensor
@@ -182,6 +183,8 @@ class CohortReport:
             files = source_of(prediction)
             if prediction.failure is None and files:
                 states.append({"file": prediction.item.get("file"), "state": state_of({"image": files})})
+        if not states:
+            return
         path = self.output_dir / f"{STATES}{f'.{self.rank}' if self.world_size > 1 else ''}.csv"
         write_csv(path, ("file", "state"), states, append=path.is_file())
 
@@ -230,7 +233,10 @@ class CohortReport:
         if image.ndim == 4:
             return page(image, masks, prediction.slice_errors)
         reconstruction = prediction.reconstruction
-        return overlay(image.numpy(), masks, None if reconstruction is None else reconstruction.numpy())
+        if reconstruction is None:
+            return overlay(image.numpy(), masks)
+        frame = getattr(prediction.image, "meta", {}).get("frame")
+        return overlay(image.numpy(), masks, in_frame(reconstruction, frame, image.shape[1:]).numpy())
 
     def completed(self, engine: Engine) -> None:
         """Join the reports of all processes and runs; write and log the summary."""
@@ -361,6 +367,18 @@ def statistics(values: Iterable[float | None]) -> dict[str, Any]:
         "min": rounded(array.min()) if some else None,
         "max": rounded(array.max()) if some else None,
     }
+
+
+def in_frame(reconstruction: torch.Tensor, frame: Sequence[int] | None, shape: Sequence[int]) -> torch.Tensor:
+    """Put the reconstruction ``(C, h, w)`` of the picture within a frame where the picture is, black around it."""
+    height, width = shape
+    if frame is None or tuple(frame) == (0, height, 0, width):
+        return reconstruction
+    top, bottom, left, right = frame
+    whole = reconstruction.new_full((len(reconstruction), height, width), -1.0)
+    size = (bottom - top, right - left)
+    whole[:, top:bottom, left:right] = F.interpolate(reconstruction[None], size, mode="bilinear", antialias=True)[0]
+    return whole
 
 
 def source_of(prediction: Prediction) -> Any:

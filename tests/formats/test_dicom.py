@@ -278,9 +278,15 @@ def test_padding_is_black_and_outside(tmp_path: Path, value: int, limit: int | N
     inside = np.pad(np.ones(image.shape, bool), 5)
     np.testing.assert_array_equal(read.meta["outside"].values.T, ~inside)
     shown = read.numpy()[0].T
-    expected = padded if photometric == "MONOCHROME2" else 4095 - padded
+    expected = padded if photometric == "MONOCHROME2" else 4095 + image.min() - padded
     np.testing.assert_array_equal(shown[inside], expected[inside])
     assert (shown[~inside] == expected[inside].min()).all()
+
+
+def test_padding_may_be_larger_than_the_stored_bits(tmp_path: Path) -> None:
+    image = np.pad(gradient(top=2000), 4, constant_values=65535)
+    path = write_dicom(tmp_path / "a", image, PixelPaddingValue=65535)
+    assert DICOM().read(path).meta["outside"].sum() == image.size - gradient().size
 
 
 def test_signed_padding_may_be_written_as_unsigned(tmp_path: Path) -> None:
@@ -305,7 +311,7 @@ def test_signed_padding_may_be_written_as_unsigned(tmp_path: Path) -> None:
             lambda row, column: (row - 20) ** 2 + (column - 15) ** 2 <= 144,
         ),
         (
-            {"VerticesOfPolygonal": [1, 1, 40, 1, 1, 30]},
+            {"VerticesOfThePolygonal": [1, 1, 40, 1, 1, 30]},
             lambda row, column: (row - 1) / 39 + (column - 1) / 29 < 1,
         ),
     ],
@@ -347,13 +353,13 @@ TURNS = {
 @pytest.mark.parametrize("orientation", TURNS)
 def test_patient_orientation_brings_an_image_upright_and_its_mask_back(tmp_path: Path, orientation: str) -> None:
     upright = gradient(top=4000)
-    # the way back
-    stored = TURNS[orientation](upright) if orientation != "H\\L" else np.rot90(upright)
+    stored = TURNS[orientation](upright)
     tags = {"PatientOrientation": orientation.split("\\"), "PixelSpacing": [0.5, 0.5]}
     image = DICOM().read(write_dicom(tmp_path / "a", stored, **tags))
-    shown = DisplayOrder()(image)
+    order = DisplayOrder()
+    shown = order(image)
     np.testing.assert_array_equal(shown[0], upright)
-    np.testing.assert_array_equal(DisplayOrder().inverse(shown)[0], image[0])
+    np.testing.assert_array_equal(order.inverse(shown)[0], image[0])
     # a mask lies over the file, which has no place in the patient
     np.testing.assert_array_equal(image.meta["file_affine"], np.diag([-0.5, -0.5, 1, 1]))
     assert "warnings" not in image.meta
@@ -424,7 +430,6 @@ def test_codestreams_that_are_cut_off_are_errors(tmp_path: Path, syntax: str, fo
 def test_overlays_in_unused_bits_are_left_out(tmp_path: Path) -> None:
     image = gradient(top=4000).astype(np.uint16)
     path = write_dicom(tmp_path / "a", image | (image % 2) << 12)
-    assert grey(path).max() > 4095
     dataset = pydicom.dcmread(path)
     dataset.add_new((0x6000, 0x0100), "US", 16)
     dataset.add_new((0x6000, 0x0102), "US", 12)

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from monai.data.utils import orientation_ras_lps
 
 from monai_semgan.formats import DICOMSeries
 from tests.image_files import write_dicom
-from tests.volume_files import BACK, FEET, HEAD, LEFT, affine_of, affines, edit_dicom, values, write_series
+from tests.volume_files import BACK, FEET, HEAD, LEFT, affine_of, affines, edit_dicom, ellipsoid, values, write_series
 
 
 def read_series(path: Path) -> tuple[np.ndarray, dict]:
@@ -166,3 +168,112 @@ def test_what_is_no_volume_says_why(tmp_path: Path, make, message: str) -> None:
     path = make(tmp_path)
     with pytest.raises(ValueError, match=message):
         read_series(path)
+
+
+def test_monochrome1_is_inverted_in_mr_and_not_in_ct(tmp_path: Path) -> None:
+    tags = {"PhotometricInterpretation": "MONOCHROME1"}
+    write_series(tmp_path / "mr", values(), AFFINE, Modality="MR", **tags)
+    write_series(tmp_path / "ct", values(), AFFINE, RescaleSlope=1, RescaleIntercept=-1000, **tags)
+    array, meta = read_series(tmp_path / "mr")
+    np.testing.assert_array_equal(array, values().max() - values())
+    assert meta["modality"] == "mri"
+    array, meta = read_series(tmp_path / "ct")
+    np.testing.assert_array_equal(array, values() - 1000.0)
+    assert meta["modality"] == "ct" and meta["intensity_scale"] == "hu"
+
+
+@pytest.mark.parametrize("modality, background", [("CT", -1000), ("MR", 0)])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_becomes_background(tmp_path: Path, modality: str, background: int, photometric: str) -> None:
+    body = ellipsoid((12, 10, 6))
+    stored = np.where(body, values(), 4095)
+    rescale = {"RescaleSlope": 1, "RescaleIntercept": -1024} if modality == "CT" else {}
+    tags = {"PixelPaddingValue": 4000, "PixelPaddingRangeLimit": 4095, "PhotometricInterpretation": photometric}
+    write_series(tmp_path, stored, AFFINE, Modality=modality, **tags, **rescale)
+    array, meta = read_series(tmp_path)
+    np.testing.assert_array_equal(meta["outside"].values, ~body)
+    inside = values()[body]
+    expected = inside - 1024.0 if modality == "CT" else inside
+    if modality == "MR" and photometric == "MONOCHROME1":
+        expected = inside.max() + inside.min() - inside
+    np.testing.assert_array_equal(array[body], expected)
+    assert (array[~body] == (background if modality == "CT" else inside.min())).all()
+
+
+def test_patient_of_a_series(tmp_path: Path) -> None:
+    write_series(tmp_path, values(), AFFINE, PatientID="TEST-7")
+    assert read_series(tmp_path)[1]["patient"] == "TEST-7"
+
+
+def write_enhanced(
+    path: Path, volume: np.ndarray, slices: int | None = None, **frame_tags: Callable[[int], object]
+) -> Path:
+    """One file whose frames are slices 4 mm apart, last first, each rescaled by a slope of its own (C.7.6.16)."""
+    frames = []
+    number = volume.shape[2]
+    for index in range(number):
+        frame = pydicom.Dataset()
+        position, transform, content = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = [0, 0, 4 * (number - index % (slices or number))]
+        transform.RescaleSlope, transform.RescaleIntercept, transform.RescaleType = index + 1, -1024, "HU"
+        for name, tag in frame_tags.items():
+            setattr(content, name, tag(index))
+        frame.PlanePositionSequence, frame.PixelValueTransformationSequence = [position], [transform]
+        frame.FrameContentSequence = [content]
+        frames.append(frame)
+    shared, measures, orientation = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.7, 1.5], 4
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    pixels = np.ascontiguousarray(volume.transpose(2, 1, 0)).astype("<u2").tobytes()
+    tags = {"Modality": "CT", "NumberOfFrames": number, "PixelData": pixels, "SeriesInstanceUID": "1.2.3"}
+    functional = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": frames}
+    return write_dicom(path, volume[..., 0].T, **tags, **functional)
+
+
+def test_frames_of_enhanced_ct_are_slices(tmp_path: Path) -> None:
+    path = write_enhanced(tmp_path / "a.dcm", values())
+    affine = np.diag([-1.5, -0.7, 4, 1])
+    affine[2, 3] = 4
+    for source in (path, tmp_path):
+        array, meta = read_series(source)
+        np.testing.assert_array_equal(array, (values() * np.arange(1, 7) - 1024)[..., ::-1])
+        np.testing.assert_allclose(meta["original_affine"], affine)
+        assert meta["intensity_scale"] == "hu" and "warnings" not in meta
+
+
+def test_time_points_of_an_enhanced_file_are_told(tmp_path: Path) -> None:
+    volume = np.concatenate([values(), values() + 1], axis=2)
+    path = write_enhanced(tmp_path / "a.dcm", volume, 6, TemporalPositionIndex=lambda k: k // 6 + 1)
+    for source in (path, tmp_path):
+        with pytest.raises(ValueError, match="2 .*TemporalPositionIdentifier 1"):
+            read_series(source)
+    (found,) = DICOMSeries().gather([path], tmp_path)
+    assert found.path == path
+
+
+def test_stations_of_one_series_are_volumes(tmp_path: Path) -> None:
+    # a second stack that begins half-way between slices of the first, numbered after it
+    uid = "1.2.3"
+    upper = AFFINE.copy()
+    upper[2, 3] += 18
+    write_series(
+        tmp_path, values(), AFFINE, [f"a{k}" for k in range(6)], SeriesInstanceUID=uid, InstanceNumber=lambda k: k
+    )
+    write_series(
+        tmp_path,
+        values() + 9,
+        upper,
+        [f"b{k}" for k in range(6)],
+        SeriesInstanceUID=uid,
+        InstanceNumber=lambda k: 6 + k,
+    )
+    for name, expected in (("a3", values()), ("b0", values() + 9)):
+        np.testing.assert_array_equal(read_series(tmp_path / name)[0], expected)
+    with pytest.raises(ValueError, match="holds 2 series, .* stack 1"):
+        read_series(tmp_path)
+
+
+def test_acquisitions_that_follow_each_other_are_one_volume(tmp_path: Path) -> None:
+    write_series(tmp_path, values(), AFFINE, AcquisitionNumber=lambda k: 1 + k // 3)
+    np.testing.assert_array_equal(read_series(tmp_path)[0], values())
