@@ -34,6 +34,8 @@ FLAT, LEVEL = 0.9, 0.03
 DARK_MARGIN, BRIGHT_MARGIN = 0.06, 0.02
 # letters and rulers in a margin are as thin as this share of the image's side, and have no more than this of its pixels
 THIN, SMALL = 0.06, 0.02
+# share of a line's pixels that noise may change
+NOISE = 0.02
 # share of an image that is left within a frame, and how many frames may lie in each other
 LEFT, NESTED = 0.15, 3
 # longest side on which a frame is looked for, in pixels
@@ -372,15 +374,17 @@ def margins(levels: np.ndarray) -> tuple[int, int, int, int]:
         pieces, _ = ndimage.label(np.abs(levels - level) > LEVEL, np.ones((3, 3)))
         sizes = np.bincount(pieces.ravel())[1:]
         large = [
-            (rows, columns)
-            for (rows, columns), size in zip(ndimage.find_objects(pieces), sizes)
+            number
+            for number, ((rows, columns), size) in enumerate(zip(ndimage.find_objects(pieces), sizes), 1)
             if size > SMALL * levels.size
             or min((rows.stop - rows.start) / height, (columns.stop - columns.start) / width) > THIN
         ]
-        if not large:
+        picture = np.isin(pieces, large)
+        # noise of a line of paper beside it may be connected to it
+        rows, columns = (np.flatnonzero(picture.mean(axis) >= NOISE) for axis in (1, 0))
+        if not len(rows) or not len(columns):
             continue
-        top, left = (min(piece[axis].start for piece in large) for axis in (0, 1))
-        bottom, right = (max(piece[axis].stop for piece in large) for axis in (0, 1))
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         if (bottom - top) * (right - left) < LEFT * levels.size:
             continue
         least = DARK_MARGIN if level < 0.5 else BRIGHT_MARGIN
@@ -388,7 +392,7 @@ def margins(levels: np.ndarray) -> tuple[int, int, int, int]:
             zip((height, height, width, width), (top, height - bottom, left, width - right))
         ):
             if flat[side] and abs(usual[side] - level) <= LEVEL and margin >= least * size:
-                found[side] = max(found[side], margin)
+                found[side] = max(found[side], int(margin))
     return found[0], found[1], found[2], found[3]
 
 

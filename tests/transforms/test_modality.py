@@ -12,8 +12,15 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Orientationd
 
-from monai_semgan.formats import read
-from monai_semgan.transforms import ByModalityd, CTWindow, CTWindowd, FitInPlaned
+from monai_semgan.formats import Outside, read
+from monai_semgan.transforms import (
+    ByModalityd,
+    CTWindow,
+    CTWindowd,
+    EmptyOutsided,
+    FitInPlaned,
+    ThresholdByModalityd,
+)
 from monai_semgan.transforms.scores import AXIAL, LABELS
 from tests.volume_files import BACK, HEAD, LEFT, affine_of, write_series
 
@@ -24,6 +31,34 @@ def test_an_item_tells_its_modality_or_has_that_of_all() -> None:
     assert scale({"modality": "mri"})["by"] == "percentiles"
     with pytest.raises(ValueError, match="modality is 'pet', known are ct, mri"):
         scale({"modality": "pet"})
+
+
+def test_the_file_tells_the_modality_before_the_setting_and_after_the_item(tmp_path: Path) -> None:
+    write_series(tmp_path, np.arange(120).reshape(6, 5, 4), affine_of(LEFT, BACK, HEAD), Modality="MR")
+    image = read(tmp_path, 3)
+    scale = ByModalityd({"ct": lambda d: d | {"by": "ct"}, "mri": lambda d: d | {"by": "mri"}}, "ct")
+    assert scale({"image": image})["by"] == "mri"
+    assert scale({"image": image, "modality": "ct"})["by"] == "ct"
+    decide = ThresholdByModalityd("pred", {"ct": 0.7, "mri": 0.5}, "ct")
+    pred = torch.tensor([[0.4, 0.6, 0.8]])
+    assert decide({"image": image, "pred": pred})["pred"].tolist() == [[0, 1, 1]]
+    assert decide({"pred": pred})["pred"].tolist() == [[0, 0, 1]]
+    assert ThresholdByModalityd("pred", 0.3, "ct")({"pred": pred})["pred"].tolist() == [[1, 1, 1]]
+
+
+def test_masks_are_empty_outside() -> None:
+    outside = np.zeros((6, 5, 4), bool)
+    outside[:, :, 1] = outside[0] = True
+    image = MetaTensor(torch.rand(1, 6, 5, 4), affine_of(LEFT, BACK, HEAD), meta={"outside": Outside(outside)})
+    chain = Compose([EmptyOutsided("image"), Orientationd("image", AXIAL, labels=LABELS)])
+    item = chain({"image": image})
+    item["pred"] = MetaTensor(torch.ones(item["image"].shape), meta=item["image"].meta)
+    mask = Invertd("pred", chain, "image", nearest_interp=False)(item)["pred"]
+    np.testing.assert_array_equal(mask[0] == 1, ~outside)
+    # without anything outside
+    item = chain({"image": MetaTensor(torch.rand(1, 6, 5, 4), affine_of(LEFT, BACK, HEAD))})
+    item["pred"] = MetaTensor(torch.ones(item["image"].shape), meta=item["image"].meta)
+    assert (Invertd("pred", chain, "image", nearest_interp=False)(item)["pred"] == 1).all()
 
 
 def fit(fill: float) -> FitInPlaned:
