@@ -25,6 +25,8 @@ from monai_semgan.formats.registry import Format, Found, Outside, place_of, regi
 
 try:
     from pydicom.encaps import generate_frames
+
+    FRAMES_NAME = "number_of_frames"
     from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing, convert_color_space
 except ImportError:  # pydicom 2, to which MONAI Label is bound
     from pydicom.encaps import generate_pixel_data_frame as generate_frames  # type: ignore[no-redef]
@@ -35,6 +37,8 @@ except ImportError:  # pydicom 2, to which MONAI Label is bound
         apply_windowing,
         convert_color_space,
     )
+
+    FRAMES_NAME = "nr_frames"
 
 # pip packages with a decoder, by what the name of a compressed transfer syntax contains
 DECODERS = {
@@ -230,11 +234,9 @@ def check_complete(dataset: pydicom.Dataset) -> None:
     if not syntax.is_compressed or not any(kind in syntax.name for kind in ("JPEG", "High-Throughput")):
         return
     number = int(dataset.get("NumberOfFrames") or 1)
-    frames = (
-        generate_frames(dataset.PixelData, number_of_frames=number)
-        if pydicom.__version__ >= "3"
-        else generate_frames(dataset.PixelData, number)
-    )
+    # the argument has another name in pydicom 2
+    settings: dict[str, Any] = {FRAMES_NAME: number}
+    frames: Iterator[bytes] = generate_frames(dataset.PixelData, **settings)
     for index, frame in enumerate(frames, 1):
         # the last fragment may be padded
         if b"\xff\xd9" not in bytes(frame)[-16:]:
@@ -496,10 +498,10 @@ def displayed_affine(
     words = words.split("\\") if isinstance(words, str) else [str(word) for word in words]
     if directions(dataset) is not None or not any(words):
         return affine
-    found = [DIRECTIONS.get(word.strip().upper()[:1]) for word in words]
-    if len(found) != 2 or None in found or np.dot(*found):  # type: ignore[arg-type]
+    plane = np.array([DIRECTIONS.get(word.strip().upper()[:1], (0, 0, 0)) for word in words], dtype=float)
+    if len(plane) != 2 or not np.cross(plane[0], plane[1]).any():
         told.append(f"PatientOrientation is {text_of_value(words)}, which says nothing: taken as upright")
         return affine
     shown = np.eye(4)
-    shown[:3, :3] = np.array([*found, np.cross(*found)], dtype=float).T * [spacing[1], spacing[0], 1]  # type: ignore[arg-type]
+    shown[:3, :3] = np.array([*plane, np.cross(plane[0], plane[1])]).T * [spacing[1], spacing[0], 1]
     return orientation_ras_lps(shown)

@@ -91,6 +91,7 @@ class DisplayOrder(InvertibleTransform):
         to_stored = nib.orientations.inv_ornt_aff(orientation, image.shape[1:])
         out = image.flip([axis + 1 for axis in flips])
         out = out.transpose(1, 2) if columns_first else out
+        assert isinstance(out, MetaTensor)
         if (outside := image.meta.get("outside")) is not None:
             values = np.flip(outside.values, flips)
             out.meta["outside"] = Outside(values.T if columns_first else values)
@@ -227,6 +228,7 @@ class ContentFrame(InvertibleTransform):
         top, bottom, left, right = box = framed(grey, hidden)
         shape = image.shape[1:]
         out = image[:, top:bottom, left:right]
+        assert isinstance(out, MetaTensor)
         out.meta.pop("outside", None)
         if hidden is not None and (rest := hidden[top:bottom, left:right]).any():
             out.meta["outside"] = Outside(rest)

@@ -242,10 +242,9 @@ def scale_of(low: float, high: float, stored: str, name: str) -> str:
         return "hu"
     if high > TOP + MARGIN:
         raise ValueError(
-            f"{Path(name).name} has values from {low:g} to {high:g}: in Hounsfield units air is at -1000, fat at -100. "
-            "Restore them (subtract 1024, or apply the DICOM file's RescaleSlope and RescaleIntercept); if they are "
-            "Hounsfield units, say 'hu': for all volumes by the config id steps::window::scale, for one by the key "
-            '"intensity_scale" of its item'
+            f"{Path(name).name} has values from {low:g} to {high:g}: in Hounsfield units air is at -1000. Restore them "
+            "(subtract 1024, or apply RescaleSlope and RescaleIntercept), or say 'hu' by the config id "
+            'steps::window::scale or the key "intensity_scale" of its item; of MRI say --modality mri'
         )
     if stored == "uint8" and low == 0 and high == TOP:
         return "8bit"
