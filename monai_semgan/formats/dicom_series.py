@@ -56,8 +56,12 @@ HEADER_TAGS = (
 FRAME_GROUPS = {
     "PlanePositionSequence": {"ImagePositionPatient": "ImagePositionPatient"},
     "PlaneOrientationSequence": {"ImageOrientationPatient": "ImageOrientationPatient"},
-    "PixelMeasuresSequence": {name: name for name in ("PixelSpacing", *THICKNESS_TAGS)},
-    "PixelValueTransformationSequence": {name: name for name in ("RescaleSlope", "RescaleIntercept")},
+    "PixelMeasuresSequence": {
+        "PixelSpacing": "PixelSpacing",
+        "SliceThickness": "SliceThickness",
+        "SpacingBetweenSlices": "SpacingBetweenSlices",
+    },
+    "PixelValueTransformationSequence": {"RescaleSlope": "RescaleSlope", "RescaleIntercept": "RescaleIntercept"},
     "FrameContentSequence": {
         "FrameAcquisitionNumber": "AcquisitionNumber",
         "TemporalPositionIndex": "TemporalPositionIdentifier",

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from monai_semgan.formats.registry import Format, mask_values, register, with_suffix
 
 # sizes of a BMP's header: of Windows 3, NT, 4 and 5
-BMP_HEADERS = [size.to_bytes(4, "little") for size in (40, 52, 56, 108, 124)]
+BMP_HEADERS = (40, 52, 56, 108, 124)
 
 
 @register
@@ -40,7 +40,9 @@ class Picture(Format):
         with path.open("rb") as file:
             head = file.read(18)
         # the size of a BMP's header follows at byte 14
-        return head[:4] in (b"II*\0", b"MM\0*") or (head[:2] == b"BM" and head[14:] in BMP_HEADERS)
+        return head[:4] in (b"II*\0", b"MM\0*") or (
+            head[:2] == b"BM" and int.from_bytes(head[14:], "little") in BMP_HEADERS
+        )
 
     def read(self, path: Path, spatial_dims: int = 2) -> MetaTensor:
         """Read a picture, ``(1 or 3, column, row)``."""
