@@ -46,6 +46,7 @@ class Prediction:
         quality: the predicted Dice of the mask with its interval, where the weights were calibrated.
         seconds: time that it took; of images that were segmented together, each has its share.
         failure: why there is no mask; None where all went well.
+        warnings: what a user should know of how the image was read; the first names file and patient.
         invert: brings logits to the input's grid as probabilities, for :attr:`probabilities`.
     """
 
@@ -62,6 +63,7 @@ class Prediction:
     quality: Quality | None = None
     seconds: float = 0.0
     failure: str | None = None
+    warnings: tuple[str, ...] = ()
     invert: Callable[[dict[str, Any]], Mapping[Any, Any]] | None = None
 
     @property
@@ -285,6 +287,7 @@ class Predictor:
                 logits=convert_to_tensor(logits[index].detach().float().cpu(), track_meta=True),
                 reconstruction=None if reconstruction is None else reconstruction[index].detach().float().cpu(),
                 codes=None if codes is None else codes[index].detach().float().cpu(),
+                warnings=warnings_of(item),
                 invert=self.probabilities,
             )
             for index, item in enumerate(items)
@@ -301,6 +304,17 @@ class Predictor:
         prediction.mask = done[Keys.PRED]
         prediction.label = done.get(Keys.LABEL)
         prediction.scores = done.get("scores", {})
+
+
+def warnings_of(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """What reading and preparing an item's image found worth telling, with the patient and the file that it is of."""
+    meta = getattr(item[Keys.IMAGE], "meta", {})
+    told = tuple(dict.fromkeys(meta.get("warnings", ())))
+    name = formats.text_of(Path(str(meta.get("filename_or_obj", "image"))).name)
+    patient = item.get("patient") or meta.get("patient")
+    of = f"{name}, patient {patient}" if patient else name
+    # the first names them, for all
+    return (f"{of}: {told[0]}", *told[1:]) if told else ()
 
 
 def read_device(device: torch.device | str) -> torch.device:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from monai_semgan.data.cohort import FAILURE as FAILURE
+from monai_semgan.data.cohort import SKIPPED as SKIPPED
 from monai_semgan.data.cohort import CohortDataset as CohortDataset
 from monai_semgan.data.cohort import cohort as cohort
 from monai_semgan.data.cohort import failure_reason as failure_reason

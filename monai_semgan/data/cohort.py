@@ -9,19 +9,24 @@ import json
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai.config import PathLike
 from monai.data import Dataset, load_decathlon_datalist
+from monai.utils import ensure_tuple
 
-from monai_semgan.formats.registry import Format, format_of, stem, suffix, suffixes
+from monai_semgan.formats.registry import Format, Found, format_of, place_of, stem, suffix, suffixes, text_of
 
 logger = logging.getLogger(__name__)
 
-# key of an item that failed, its value is the reason
+# key of an item that failed, its value is the reason; and of one that is no image and was not meant to be done
 FAILURE = "failure"
+SKIPPED = "skipped"
+# how the reports of a run begin: masks and overlays beside one are results
+REPORT_COLUMNS = ("file", "status", "message", "mask", "overlay")
+RESULTS = ("masks", "overlays")
 LONGEST = 300
 
 
@@ -33,11 +38,13 @@ def cohort(
     exclude: Sequence[PathLike] = (),
     labels: bool = False,
     spatial_dims: int = 2,
+    skipped: bool = False,
 ) -> list[dict[str, Any]]:
     """List the images of a run.
 
     Each DICOM series is a volume. It is given as its folder, or, where that holds several, as its first file and with
-    its number and description in the name. Localizers, segmentations and screenshots are passed over.
+    its number and description in the name; as the list of its files where they lie in several folders. Localizers,
+    segmentations, screenshots, reports and other objects of DICOM that are no image are passed over.
 
     Args:
         dataset_dir: a folder, searched with all folders in it, or one file. With a datalist: the folder its paths
@@ -47,11 +54,14 @@ def cohort(
         exclude: folders not to search, so that results of an earlier run are not taken for images.
         labels: whether every item has to have a label.
         spatial_dims: 2 for images, 3 for volumes.
+        skipped: whether to list what is passed over as well, so that a report can tell of it: with "failure", the
+            reason, and "skipped".
 
     Returns:
         One item an image: "image" (path), "file" (path as reported, its own in the run), "name" (without suffix, unique
-        in the run, for results; starts with the image's stem), and the datalist's own keys. None without folder and
-        datalist, so that a bundle can be looked at without data.
+        in the run, for results; starts with the image's stem), and the datalist's own keys; "failure" where it is known
+        already that it cannot be read. None without folder and datalist, so that a bundle can be looked at without
+        data. "file" and "name" are text also where bytes of a file's name are no UTF-8.
 
     Raises:
         FileNotFoundError: when a folder, file or datalist is missing, or no image is found.
@@ -63,20 +73,20 @@ def cohort(
         datalist = Path(str(datalist))
         items = read_datalist(datalist, str(list_key), root)
         root = root or datalist.parent
-        named = [(Path(item["image"]), below(Path(item["image"]), root)) for item in items]
+        named = [Found(Path(item["image"]), below(Path(item["image"]), root)) for item in items]
     elif root is None:
         return []
     elif labels:
         raise ValueError("no datalist given, and labels are needed: name a JSON file with image and label pairs")
     else:
-        named = find_images(root, spatial_dims, exclude=exclude)
-        items = [{"image": str(path)} for path, _ in named]
+        named = [found for found in find_images(root, spatial_dims, exclude=exclude) if skipped or not found.skipped]
+        items = [item_of(found) for found in named]
         root = root if root.is_dir() else root.parent
     without = [item["image"] for item in items if not item.get("label")]
     if labels and without:
         raise ValueError(f"{len(without)} of {len(items)} items of list {list_key!r} have no label, as {without[0]}")
-    paths = [path for path, _ in named]
-    files, names = unique_files(paths, root), unique_names([name for _, name in named], [ending(*n) for n in named])
+    files = unique_files([found.path for found in named], root)
+    names = unique_names([text_of(found.name) for found in named], [ending(*found[:2]) for found in named])
     return [{**item, "file": file, "name": name} for item, file, name in zip(items, files, names, strict=True)]
 
 
@@ -99,17 +109,26 @@ def read_datalist(datalist: Path, list_key: str, base_dir: Path | None) -> list[
     return items
 
 
-def find_images(root: Path, spatial_dims: int = 2, *, exclude: Sequence[PathLike] = ()) -> list[tuple[Path, str]]:
-    """Give path and name of the images in a folder and all below it, as formats gather them, in the order of names.
+def item_of(found: Found) -> dict[str, Any]:
+    """The item of what a folder holds."""
+    item: dict[str, Any] = {"image": [str(file) for file in found.files] or str(found.path)}
+    if reason := found.failure or found.skipped:
+        item[FAILURE] = reason
+    return {**item, SKIPPED: True} if found.skipped else item
 
-    One file is taken whatever it is. Hidden files and DICOMDIR are passed over; a file that cannot be opened is an
-    image, so that it is reported.
+
+def find_images(root: Path, spatial_dims: int = 2, *, exclude: Sequence[PathLike] = ()) -> list[Found]:
+    """Find the images in a folder and all below it, as formats gather them, in the order of names.
+
+    One file is taken whatever it is. Hidden files, DICOMDIR, and masks and overlays beside the report of an earlier run
+    are passed over. A file or folder that cannot be opened, and a link to a file that is gone, is an image, so that it
+    is reported.
 
     Raises:
         FileNotFoundError: when the folder is missing or holds no image.
     """
     if root.is_file():
-        return [(root, stem(root))]
+        return [Found(root, stem(root))]
     kind = "images" if spatial_dims == 2 else "volumes"
     if not root.is_dir():
         raise FileNotFoundError(f"{root} does not exist: name a folder of {kind} or one of them")
@@ -117,33 +136,67 @@ def find_images(root: Path, spatial_dims: int = 2, *, exclude: Sequence[PathLike
     others: list[Path] = []
     found = sorted(walk(root, spatial_dims, skip, others))
     if others:
-        logger.info("%d files are not %s and are left alone, such as %s", len(others), kind, min(others).name)
-    if not found:
+        logger.info("%d files are not %s and are left alone, such as %s", len(others), kind, text_of(min(others).name))
+    passed = [one.skipped for one in found if one.skipped]
+    for reason in passed:
+        logger.info("%s", reason)
+    if len(passed) == len(found):
         dicom = "DICOM files without suffix" if spatial_dims == 2 else "DICOM series"
-        raise FileNotFoundError(f"no {kind} in {root}: looked for {', '.join(suffixes(spatial_dims))} and {dicom}")
+        told = f"; {passed[0]}" if passed else ""
+        raise FileNotFoundError(
+            f"no {kind} in {root}: looked for {', '.join(suffixes(spatial_dims))} and {dicom}{told}"
+        )
     return found
 
 
-def walk(root: Path, spatial_dims: int, skip: set[Path], others: list[Path]) -> Iterator[tuple[Path, str]]:
-    """Give path and name of the images in a folder and all folders in it; what is none goes to ``others``."""
-    for top, folders, names in os.walk(root):
+def walk(root: Path, spatial_dims: int, skip: set[Path], others: list[Path]) -> Iterator[Found]:
+    """Give the images in a folder and all folders in it, and what cannot be opened; what is none goes to ``others``."""
+    by_format: dict[Format, list[Path]] = defaultdict(list)
+    locked: list[OSError] = []
+    for top, folders, names in os.walk(root, onerror=locked.append):
         folder = Path(top)
-        folders[:] = [name for name in folders if not name.startswith(".") and (folder / name).resolve() not in skip]
-        by_format: dict[Format, list[Path]] = defaultdict(list)
+        reports = (folder / name for name in names if name.startswith("report") and name.endswith(".csv"))
+        results = RESULTS if any(is_report(report) for report in reports) else ()
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if not name.startswith(".") and name not in results and (folder / name).resolve() not in skip
+        ]
         for file in sorted(folder / name for name in names):
-            if file.name.startswith(".") or file.name.upper() == "DICOMDIR" or not file.is_file():
+            if file.name.startswith(".") or file.name.upper() == "DICOMDIR":
+                continue
+            if file.is_symlink() and not file.exists():
+                gone = f"{text_of(file.name)} is a link to {text_of(os.readlink(file))}, which is missing"
+                yield Found(file, place_of(file, root), failure=gone)
+                continue
+            if not file.is_file():
                 continue
             try:
                 kind = format_of(file, spatial_dims)
             except OSError:
-                yield file, below(file, root)
+                yield Found(file, place_of(file, root))
                 continue
             if kind is None:
                 others.append(file)
             else:
                 by_format[kind].append(file)
-        for kind, files in by_format.items():
-            yield from kind.gather(files, root)
+    for error in locked:
+        folder = Path(str(error.filename))
+        reason = (
+            f"folder {text_of(folder.name)} cannot be searched ({error.strerror}): give this user the right to read it"
+        )
+        yield Found(folder, folder.relative_to(root).as_posix(), failure=reason)
+    for kind, files in by_format.items():
+        yield from kind.gather(files, root)
+
+
+def is_report(file: Path) -> bool:
+    """Tell the report of a run by its first columns."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as text:
+            return tuple(text.readline().strip().split(",")[: len(REPORT_COLUMNS)]) == REPORT_COLUMNS
+    except OSError:
+        return False
 
 
 def relative(path: Path, root: Path) -> Path | None:
@@ -172,10 +225,13 @@ def unique_files(paths: Sequence[Path], root: Path) -> list[str]:
     places = [relative(path, root) for path in paths]
     plain = [(place or Path(path.name)).as_posix() for path, place in zip(paths, places)]
     count = Counter(plain)
-    return [
+    files = [
         file if place is not None or count[file] == 1 else path.absolute().as_posix()
         for path, place, file in zip(paths, places, plain)
     ]
+    # two names may be one as text, where the bytes of one are no UTF-8
+    count = Counter(text_of(file) for file in files)
+    return [text_of(file) if count[text_of(file)] == 1 else ascii(file)[1:-1] for file in files]
 
 
 def unique_names(names: Sequence[str], endings: Sequence[str]) -> list[str]:
@@ -207,7 +263,8 @@ class CohortDataset(Dataset):
     Args:
         data: items, such as :func:`cohort` gives.
         transform: the preprocessing.
-        finished: files of items that are left out, as "file" has them, such as those that an interrupted run did.
+        finished: files of items that are left out, as "file" has them, such as those that an interrupted run did; with
+            the state of each (see :func:`state_of`) where an item of the same name may be another image.
         rank: number of this process among those that share the items.
         world_size: number of those processes; this one takes every ``world_size``-th item.
 
@@ -228,14 +285,34 @@ class CohortDataset(Dataset):
             raise ValueError(f"rank is {rank}, it must lie between 0 and world_size - 1 = {world_size - 1}")
         # first shared out, then thinned: a process that is started again finds its own items
         own = list(data)[rank::world_size]
-        super().__init__([item for item in own if item.get("file") not in finished], transform)
+        super().__init__([item for item in own if not is_finished(item, finished)], transform)
 
     def _transform(self, index: int) -> Any:
+        if FAILURE in self.data[index]:
+            return dict(self.data[index])
         try:
             return super()._transform(index)
         except Exception as error:
             logger.debug("item %d failed", index, exc_info=True)
             return {**self.data[index], FAILURE: failure_reason(error)}
+
+
+def state_of(item: Mapping[str, Any]) -> str:
+    """Tell an item's image from others, and from itself when it has changed: its path, size and time of change."""
+    path = Path(ensure_tuple(item["image"])[0]).absolute()
+    parts = [text_of(path.as_posix())]
+    if path.is_file():
+        found = path.stat()
+        parts += [str(found.st_size), str(found.st_mtime_ns)]
+    return "|".join(parts)
+
+
+def is_finished(item: Mapping[str, Any], finished: Collection[str]) -> bool:
+    """Tell whether an item is among the finished ones and, where they have a state, the same image."""
+    if item.get("file") not in finished:
+        return False
+    state = finished[item["file"]] if isinstance(finished, Mapping) else None
+    return state is None or state == state_of(item)
 
 
 def readable_items(data: Sequence[dict[str, Any]], transform: Callable[..., Any]) -> list[dict[str, Any]]:
@@ -253,6 +330,8 @@ def readable_items(data: Sequence[dict[str, Any]], transform: Callable[..., Any]
     for item in read:
         if FAILURE in item:
             logger.warning("left out: %s", item[FAILURE])
+        for told in getattr(item.get("image"), "meta", {}).get("warnings", ()):
+            logger.warning("%s: %s", item.get("file", item["image"].meta.get("filename_or_obj")), told)
     return [item for item in read if FAILURE not in item]
 
 
@@ -267,7 +346,7 @@ def failure_reason(error: BaseException) -> str:
     """
     while isinstance(error, RuntimeError) and str(error).startswith("applying transform") and error.__cause__:
         error = error.__cause__
-    text = " ".join(str(error).split())
+    text = text_of(" ".join(str(error).split()))
     if not isinstance(error, (ValueError, FileNotFoundError)) or not text:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from monai_semgan.formats.dicom import DICOM as DICOM
-from monai_semgan.formats.dicom import DICOMSeries as DICOMSeries
+from monai_semgan.formats.dicom_series import DICOMSeries as DICOMSeries
 from monai_semgan.formats.itk import ITK as ITK
 from monai_semgan.formats.memory import in_memory as in_memory
 from monai_semgan.formats.mgh import MGH as MGH
@@ -15,6 +15,8 @@ from monai_semgan.formats.picture import Picture as Picture
 from monai_semgan.formats.registry import FORMATS as FORMATS
 from monai_semgan.formats.registry import Format as Format
 from monai_semgan.formats.registry import FormatReader as FormatReader
+from monai_semgan.formats.registry import Found as Found
+from monai_semgan.formats.registry import Outside as Outside
 from monai_semgan.formats.registry import check_image as check_image
 from monai_semgan.formats.registry import format_of as format_of
 from monai_semgan.formats.registry import read as read
@@ -22,4 +24,5 @@ from monai_semgan.formats.registry import register as register
 from monai_semgan.formats.registry import stem as stem
 from monai_semgan.formats.registry import suffix as suffix
 from monai_semgan.formats.registry import suffixes as suffixes
+from monai_semgan.formats.registry import text_of as text_of
 from monai_semgan.formats.registry import write as write

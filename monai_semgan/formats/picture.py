@@ -16,6 +16,9 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from monai_semgan.formats.registry import Format, mask_values, register, with_suffix
 
+# sizes of a BMP's header: of Windows 3, NT, 4 and 5
+BMP_HEADERS = (40, 52, 56, 108, 124)
+
 
 @register
 class Picture(Format):
@@ -26,13 +29,26 @@ class Picture(Format):
     """
 
     name = "picture"
-    suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+    suffixes = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".tif", ".tiff", ".bmp", ".webp")
+    signatures = ((0, b"\x89PNG\r\n\x1a\n"), (0, b"\xff\xd8\xff"), (8, b"WEBPVP8"))
     spatial_dims = (2,)
+
+    def recognises(self, path: Path) -> bool:
+        """Tell TIFF and BMP files without a suffix; raw files of cameras begin like TIFF, so that a suffix counts."""
+        if not path.is_file() or path.suffix.strip(".0123456789"):
+            return False
+        with path.open("rb") as file:
+            head = file.read(18)
+        # the size of a BMP's header follows at byte 14
+        return head[:4] in (b"II*\0", b"MM\0*") or (
+            head[:2] == b"BM" and int.from_bytes(head[14:], "little") in BMP_HEADERS
+        )
 
     def read(self, path: Path, spatial_dims: int = 2) -> MetaTensor:
         """Read a picture, ``(1 or 3, column, row)``."""
         try:
-            with Image.open(path) as image:
+            # Pillow does not turn what it maps into memory, which it does with files that it opens itself
+            with path.open("rb") as file, Image.open(file) as image:
                 refused = unsupported(image)
                 if refused is None:
                     array = displayed(image, path)
@@ -87,7 +103,7 @@ def displayed(image: Image.Image, path: Path) -> np.ndarray:
         import SimpleITK as sitk  # late, it is large and seldom needed
 
         # Pillow has the upper 8 bits alone
-        with suppress(RuntimeError):
+        with suppress(RuntimeError, UnicodeError):
             full = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[..., :3]
             # ITK gives other values where it does not know the layout, and never turns the picture
             if np.array_equal(full >> 8, array):

@@ -8,9 +8,11 @@ A format is a file of this folder with one subclass of :class:`Format`, and one 
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -21,6 +23,59 @@ from monai.utils import convert_to_tensor, ensure_tuple
 
 # percentiles, in percent, between which an image has to have more than one value
 LOWER, UPPER = 0.5, 99.5
+# a volume of no more values is a label map: noise alone gives more
+FEW_VALUES = 16
+# bytes of a file's beginning that signatures lie in
+HEAD = 352
+# voxels of one extreme value are padding from this share of all, and this many times the others' range away from them
+PADDED, FAR = 0.01, 2.0
+# padding is as large as this, or less than any Hounsfield unit
+PADDING_FROM, PADDING_TO = 1000.0, -4000.0
+
+
+class Found(NamedTuple):
+    """What a folder holds: an image, or something that is none and why.
+
+    Attributes:
+        path: what to read.
+        name: its place below the folder, without suffix.
+        files: all files of an image that lies in several folders.
+        skipped: why it is no image, where it is none.
+        failure: why it cannot be read, where that is known already.
+    """
+
+    path: Path
+    name: str
+    files: tuple[Path, ...] = ()
+    skipped: str = ""
+    failure: str = ""
+
+
+class Outside(np.ndarray):
+    """Pixels of an image that hold no intensity, such as padding, or what a shutter hides; ``meta["outside"]``.
+
+    Booleans of the image's shape, without channel. They never change: copies of metadata, which MONAI makes at each
+    step, share them.
+
+    Args:
+        values: the Booleans.
+    """
+
+    def __new__(cls, values: np.ndarray) -> Outside:
+        """Make it of any array."""
+        return np.ascontiguousarray(values, dtype=bool).view(cls)
+
+    @property
+    def values(self) -> np.ndarray:
+        """The Booleans as a plain array."""
+        return self.view(np.ndarray)
+
+    def copy(self, order: Any = "C") -> Outside:
+        """The same."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Outside:  # type: ignore[override]
+        return self
 
 
 class Format:
@@ -29,15 +84,17 @@ class Format:
     Attributes:
         name: the format's own.
         suffixes: endings of its files' names, lower case, with the dot.
+        signatures: what its files hold, and at which byte; they count more than the name.
         spatial_dims: numbers of dimensions of the images that its files hold.
     """
 
     name: str
     suffixes: tuple[str, ...] = ()
+    signatures: tuple[tuple[int, bytes], ...] = ()
     spatial_dims: tuple[int, ...] = (2, 3)
 
     def recognises(self, path: Path) -> bool:
-        """Tell by its content whether a file whose name does not tell is of this format.
+        """Tell by its content whether a file that neither signature nor name tells is of this format.
 
         Raises:
             OSError: when the file cannot be opened.
@@ -59,6 +116,14 @@ class Format:
         """
         raise NotImplementedError
 
+    def read_files(self, files: Sequence[Path]) -> MetaTensor:
+        """Read one volume of several files, as :meth:`read` does.
+
+        Raises:
+            ValueError: when the format has one file a volume, or they cannot be read.
+        """
+        raise ValueError(f"{len(files)} files given for one image, give one of them or their folder: {files[0]}, ...")
+
     def image(self, array: np.ndarray, path: Path, affine: np.ndarray, **meta: Any) -> MetaTensor:
         """Make what :meth:`read` gives.
 
@@ -67,7 +132,10 @@ class Format:
             path: the file.
             affine: 4x4 matrix from (column, row, slice) to RAS millimetres.
             meta: ``spacing_unit``, "mm", or "pixel" where the spacing is not known; ``file_shape`` and ``file_affine``,
-                those a NIfTI file has, or should have, to lie over the image; and whatever else is kept of the file.
+                those a NIfTI file has, or should have, to lie over the image; ``warnings``, what a user should know;
+                ``patient``, the patient's identifier; ``modality``, "ct" or "mri"; ``claims``, what the file says that
+                it is of; ``outside``, an :class:`Outside`; ``files``, where several folders hold them; and whatever
+                else is kept of the file. What there is nothing of is left out.
 
         Returns:
             The image as float32, with this and MONAI's metadata, the format's name as ``file_format`` and the type of
@@ -89,7 +157,9 @@ class Format:
             "original_channel_dim": 0,
             "space": "RAS",
         }
-        return MetaTensor(values, meta={**fixed, **meta})
+        nothing = [key for key in OPTIONAL if meta.get(key) is None or not len(meta[key])]
+        known = {key: value for key, value in meta.items() if key not in nothing}
+        return MetaTensor(values, meta={**fixed, **known})
 
     def volume(self, array: np.ndarray, path: Path, affine: np.ndarray, **meta: Any) -> MetaTensor:
         """Make what :meth:`read` gives of a volume.
@@ -113,8 +183,12 @@ class Format:
             raise ValueError(
                 f"{path.name} is of shape {shape}, {np.prod(shape[3:])} volumes (time points): give one a file"
             )
+        array = array.reshape((*shape, 1, 1)[:3])
+        if "outside" not in meta:
+            array, meta["outside"], told = without_padding(array)
+            meta["warnings"] = [*meta.get("warnings", ()), *told]
         stored = {"spacing_unit": "mm", "file_shape": shape, "file_affine": affine}
-        return self.image(array.reshape((*shape, 1, 1)[:3])[None], path, affine, **stored, **meta)
+        return self.image(array[None], path, affine, **stored, **meta)
 
     def write(self, mask: MetaTensor, path: Path, foreground: int | None = None) -> Path:
         """Write a mask as NIfTI of unsigned bytes, with the shape and the geometry of its image's file.
@@ -138,21 +212,23 @@ class Format:
         nib.save(nifti_image(mask), file)
         return file
 
-    def gather(self, files: list[Path], root: Path) -> Iterator[tuple[Path, str]]:
-        """Tell what images a folder's files of this format make.
+    def gather(self, files: list[Path], root: Path) -> Iterator[Found]:
+        """Tell what images files of this format make.
 
         Args:
-            files: those of one folder.
-            root: the folder that names start from.
+            files: those of a folder and all folders in it.
+            root: the folder.
 
         Returns:
-            Of each image the path to read, and its name: its place below ``root``, without suffix.
+            The images, and what is none.
         """
         for file in files:
-            yield file, (file.parent.relative_to(root) / stem(file)).as_posix()
+            yield Found(file, place_of(file, root))
 
 
 FORMATS: list[Format] = []
+# metadata that are left out where there is nothing to tell
+OPTIONAL = ("warnings", "patient", "modality", "outside", "files", "claims")
 
 
 def register(kind: type[Format]) -> type[Format]:
@@ -184,24 +260,45 @@ def with_suffix(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
+def place_of(path: Path, root: Path) -> str:
+    """Name a file after its place in a folder, without suffix."""
+    return (path.parent.relative_to(root) / stem(path)).as_posix()
+
+
+def text_of(text: str) -> str:
+    """Write a text with names of files so that it can be encoded: bytes of a name that are no UTF-8 are Latin-1."""
+    # Python keeps such a byte as the surrogate 0xdc00 + byte
+    return re.sub("[\udc80-\udcff]", lambda found: chr(ord(found[0]) - 0xDC00), text)
+
+
 def format_of(path: Path, spatial_dims: int) -> Format | None:
-    """Tell the format of an existing file or folder by its suffix, else by its content; None for anything else.
+    """Tell the format of an existing file or folder by its signature, its suffix, or else its content; None if unknown.
 
     Raises:
         OSError: when the name does not tell and the file cannot be opened.
     """
     kinds = [kind for kind in FORMATS if spatial_dims in kind.spatial_dims]
-    ending = "" if path.is_dir() else suffix(path)
-    return next((kind for kind in kinds if ending in kind.suffixes), None) or next(
-        (kind for kind in kinds if kind.recognises(path)), None
-    )
+    if not path.is_dir():
+        by_name = next((kind for kind in kinds if suffix(path) in kind.suffixes), None)
+        try:
+            with path.open("rb") as file:
+                head = file.read(HEAD)
+        except OSError:
+            if by_name is None:
+                raise
+            return by_name
+        signed = (kind for kind in kinds if any(head[at:].startswith(sign) for at, sign in kind.signatures))
+        if (found := next(signed, by_name)) is not None:
+            return found
+    return next((kind for kind in kinds if kind.recognises(path)), None)
 
 
-def read(path: PathLike, spatial_dims: int, *, label: bool = False) -> MetaTensor:
+def read(path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool = False) -> MetaTensor:
     """Read one image, whatever its format.
 
     Args:
-        path: a file; for a volume also a folder with the slices of one DICOM series, or one slice of a series.
+        path: a file; for a volume also a folder with the slices of one DICOM series, or one slice of a series, or all
+            of its slices where they lie in several folders.
         spatial_dims: 2 for an image, 3 for a volume.
         label: whether it is a label, which may be of one value.
 
@@ -213,17 +310,37 @@ def read(path: PathLike, spatial_dims: int, *, label: bool = False) -> MetaTenso
         FileNotFoundError: when there is no such file.
         ValueError: when it cannot be read or cannot be segmented, with the cause.
     """
-    path = Path(path)
-    kind = format_of(path, spatial_dims) if path.exists() else None
-    if not path.exists() or (kind is None and path.is_dir()):
-        raise FileNotFoundError(f"{path} is {'a folder, not a file' if path.is_dir() else 'missing'}")
-    if path.is_file() and path.stat().st_size == 0:
-        raise ValueError(f"{path.name} is an empty file (0 bytes): copy or export it again")
-    if kind is None:
-        raise ValueError(f"{path.name} is neither DICOM nor one of {', '.join(suffixes(spatial_dims))}")
-    image = kind.read(path, spatial_dims)
-    check_image(image, path.name, label=label)
+    files = [Path(file) for file in ensure_tuple(path)]
+    path = files[0]
+    name = text_of(path.name)
+    try:
+        kind = known_format(path, spatial_dims)
+        image = kind.read_files(files) if len(files) > 1 else kind.read(path, spatial_dims)
+    except PermissionError as error:
+        raise ValueError(f"{name}: permission denied: give this user the right to read it") from error
+    check_image(image, name, label=label)
     return image
+
+
+def known_format(path: Path, spatial_dims: int) -> Format:
+    """The format of a file or folder that can be opened and is not empty; see :func:`read` for what is raised."""
+    name = text_of(path.name)
+    # unlike exists(), which calls what may not be looked at missing
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        missing = f"is a link to {text_of(os.readlink(path))}, which is missing" if path.is_symlink() else "is missing"
+        raise FileNotFoundError(f"{text_of(str(path))} {missing}") from error
+    if path.is_file():
+        path.open("rb").close()
+    kind = format_of(path, spatial_dims)
+    if kind is None and path.is_dir():
+        raise FileNotFoundError(f"{text_of(str(path))} is a folder, not a file")
+    if path.is_file() and size == 0:
+        raise ValueError(f"{name} is an empty file (0 bytes): copy or export it again")
+    if kind is None:
+        raise ValueError(f"{name} is neither DICOM nor one of {', '.join(suffixes(spatial_dims))}")
+    return kind
 
 
 def check_image(image: torch.Tensor, name: str, *, label: bool = False) -> None:
@@ -236,7 +353,7 @@ def check_image(image: torch.Tensor, name: str, *, label: bool = False) -> None:
 
     Raises:
         ValueError: when it is empty, not finite, or, unless it is a label, of one value or colour but for half a
-            percent of its values at either end.
+            percent of its values at either end; or, as a volume, of so few whole values that it is a label map.
     """
     if image.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(image.shape)}): export it again")
@@ -256,6 +373,48 @@ def check_image(image: torch.Tensor, name: str, *, label: bool = False) -> None:
         extent = "all" if (values == values[:, :1]).all() else f"at least {UPPER - LOWER:g} % of the"
         colour = ", ".join(f"{value:g}" for value in low)
         raise ValueError(f"{name} is constant, {extent} values are {colour}: export it again")
+    if image.ndim > 3:
+        check_values(values, name)
+
+
+def check_values(values: np.ndarray, name: str) -> None:
+    """Refuse a volume that is a label map."""
+    # sorting all of a large volume takes long
+    if len(np.unique(values[:, :: max(1, values.size // 100_000)])) > FEW_VALUES:
+        return
+    found = np.unique(values)
+    if len(found) <= FEW_VALUES and (found == found.round()).all():
+        shown = ", ".join(f"{value:g}" for value in found[:4]) + (", ..." if len(found) > 4 else "")
+        raise ValueError(
+            f"{name} holds {len(found)} whole values ({shown}): a label map, give the volume it belongs to"
+        )
+
+
+def without_padding(array: np.ndarray) -> tuple[np.ndarray, Outside | None, list[str]]:
+    """Find padding in a volume whose file does not name it: many voxels of one value, far from all others.
+
+    Args:
+        array: grey values.
+
+    Returns:
+        The volume with the least of its other values in place of padding, the padding, and a warning; the volume as it
+        is, None and no warning where there is none.
+    """
+    low, high = (float(array.min()), float(array.max())) if array.size and array.dtype.kind in "iuf" else (0.0, 0.0)
+    for value in (high, low):
+        if not np.isfinite(value) or PADDING_TO < value < PADDING_FROM:
+            continue
+        outside = array == value
+        share = outside.mean()
+        if not PADDED <= share < 1:
+            continue
+        rest = array[~outside]
+        least, most = float(rest.min()), float(rest.max())
+        apart = min(abs(value - least), abs(value - most))
+        if apart > FAR * (most - least) and len(np.unique(rest[:: max(1, rest.size // 100_000)])) > FEW_VALUES:
+            told = f"{share:.0%} of the voxels are {value:g}, far from all others ({least:g} to {most:g}): padding"
+            return np.where(outside, rest.min(), array), Outside(outside), [told]
+    return array, None, []
 
 
 def write(mask: MetaTensor, path: Path, *, foreground: int | None = None) -> Path:
@@ -296,10 +455,8 @@ def nifti_image(mask: MetaTensor) -> nib.Nifti1Image:
     affine = np.asarray(meta.get("file_affine", meta.get("original_affine", mask.affine)))
     image = nib.Nifti1Image(array, affine)
     image.set_sform(affine, code=1)
+    # a qform cannot hold the shear of a tilted gantry: it is the nearest rotation, which ITK falls back to
     image.set_qform(affine, code=1)
-    if not np.allclose(image.get_qform(), affine, atol=1e-3):
-        # a qform cannot hold the shear of a tilted gantry
-        image.set_qform(affine, code=0)
     image.header.set_xyzt_units("mm")
     return image
 
@@ -333,21 +490,15 @@ class FormatReader(ImageReader):
         paths = [Path(name) for name in ensure_tuple(filename)]
         return all(path.exists() and format_of(path, self.spatial_dims) is not None for path in paths)
 
-    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Path:
-        """Give the path of one file or folder.
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> tuple[Path, ...]:
+        """Give the path of one file or folder, or those of a series that lies in several folders.
 
         Its content is read in :meth:`get_data`: ``LoadImage`` answers an error raised here by trying reader after
         reader, and hides it.
-
-        Raises:
-            ValueError: when several files are given.
         """
-        files = ensure_tuple(data)
-        if len(files) != 1:
-            raise ValueError(f"{len(files)} files given for one image, give one of them or their folder: {files}")
-        return Path(files[0])
+        return tuple(Path(name) for name in ensure_tuple(data))
 
-    def get_data(self, img: Path) -> tuple[np.ndarray, dict]:
+    def get_data(self, img: PathLike | Sequence[PathLike]) -> tuple[np.ndarray, dict]:
         """Give array ``(C, ...)`` and metadata of a file or folder, as :func:`read` does, with its errors."""
         image = read(img, self.spatial_dims, label=self.label)
         return image.as_tensor().numpy(), {**image.meta, "affine": image.affine.numpy()}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from ignite.engine import Engine, Events
 from monai.config import PathLike
 from monai.data import MetaTensor
@@ -23,7 +25,7 @@ from monai.utils import convert_to_tensor
 from PIL import Image
 
 from monai_semgan import formats
-from monai_semgan.data.cohort import failure_reason
+from monai_semgan.data.cohort import SKIPPED, failure_reason, state_of
 from monai_semgan.metrics import REPORTED_SCORES, known_scores
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports.overlay import LABEL_COLOUR, overlay, page
@@ -33,6 +35,10 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error")
 # of a run, or of one of the processes that share it
 REPORT = r"report(\.\d+)?\.csv"
+# which images a run did, beside its reports
+STATES = "inputs"
+# what a spreadsheet takes for a formula
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 class CohortReport:
@@ -43,15 +49,17 @@ class CohortReport:
     ``overlays/NAME_overlay.png``: :func:`monai_semgan.reports.overlay.overlay` of an image, a
     :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors go to ``masks/NAME_slices.csv``.
 
-    ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did. Paths
-    of masks and overlays are relative to it. With ``scores``, rows also have the patient and these scores, log lines
-    the first of them, and at the end there are ``patients.csv`` (the mean over each patient's images; without a
-    "patient" an image is one), ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into
-    ``state.metrics``.
+    ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did: "ok", with
+    warnings of its reading as message, "failed", or "skipped", what is no image and was not to be done. Paths of masks
+    and overlays are relative to it. Text that a spreadsheet would take for a formula has an apostrophe in front. With
+    ``scores``, rows also have the patient and these scores, log lines the first of them, and at the end there are
+    ``patients.csv`` (the mean over each patient's images; without a "patient" an image is one), ``summary.csv`` and
+    ``summary.json`` (statistics over patients); the means are put into ``state.metrics``.
 
     Processes that share a cohort (``torchrun``) each write ``report.RANK.csv``; at the end, when all have arrived, the
     first joins them into ``report.csv``. With ``resume``, ``finished`` lists what earlier runs did, whichever process
-    it was, and rows are added to theirs.
+    it was, and rows are added to theirs. ``inputs.csv`` tells which files the rows are of: an image of the same name
+    from elsewhere, or one that has changed, is done again.
 
     Args:
         output_dir: folder for the files.
@@ -99,9 +107,17 @@ class CohortReport:
         return [self.output_dir / name for name in ("masks", "overlays")]
 
     @property
-    def finished(self) -> set[str]:
-        """Files that need not be done again: with ``resume`` those that are ok in a report of an earlier run."""
-        return {row["file"] for row in self._earlier() if row["status"] == "ok"} if self.resume else set()
+    def finished(self) -> dict[str, str | None]:
+        """Files that need not be done again, and their state, where it is known.
+
+        With ``resume`` those that are ok in a report of an earlier run.
+        """
+        if not self.resume:
+            return {}
+        states: dict[str, str] = {}
+        for path in sorted(self.output_dir.glob(f"{STATES}*.csv")):
+            states |= {row["file"]: row["state"] for row in read_csv(path)[1]}
+        return {row["file"]: states.get(row["file"]) for row in self._earlier() if row["status"] == "ok"}
 
     @property
     def failed(self) -> int:
@@ -123,7 +139,7 @@ class CohortReport:
         Raises:
             SystemExit: when an image failed, or none was processed.
         """
-        if not self.rows and self.rank == 0:
+        if not any(row["status"] != "skipped" for row in self.rows) and self.rank == 0:
             raise SystemExit("error: no images given: name a folder, a file or a datalist")
         if self.failed:
             raise SystemExit(
@@ -134,14 +150,20 @@ class CohortReport:
         """Begin the CSV file, or go on with it."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
         own = self.path.is_file() and self.resume
-        self.rows = [row for row in self._read(self.path) if row["status"] == "ok"] if own else []
+        dataset = engine.data_loader.dataset  # type: ignore[attr-defined]
+        # an image of the same name that is done again
+        anew = {item.get("file") for item in getattr(dataset, "data", ())}
+        rows = self._read(self.path) if own else []
+        self.rows = [row for row in rows if row["status"] == "ok" and row["file"] not in anew]
         if self.rank == 0 and not self.resume:
             # each process replaces its own
             own_files = {f"report.{rank}.csv" for rank in range(self.world_size)}
             for path in self._reports():
                 if path.name not in own_files:
                     path.unlink()
-        self.total = len(self.rows) + len(engine.data_loader.dataset)  # type: ignore[attr-defined]
+            for path in self.output_dir.glob(f"{STATES}*.csv"):
+                path.unlink()
+        self.total = len(self.rows) + len(dataset)
         write_csv(self.path, self.columns, self.rows)
 
     def iteration_completed(self, engine: Engine) -> None:
@@ -152,6 +174,19 @@ class CohortReport:
             self.rows.append(row)
             self._log(row)
         write_csv(self.path, self.columns, rows, append=True)
+        self._keep_states(predictions)
+
+    def _keep_states(self, predictions: Sequence[Prediction]) -> None:
+        """Note which images these were, for a run that goes on."""
+        states = []
+        for prediction in predictions:
+            files = source_of(prediction)
+            if prediction.failure is None and files:
+                states.append({"file": prediction.item.get("file"), "state": state_of({"image": files})})
+        if not states:
+            return
+        path = self.output_dir / f"{STATES}{f'.{self.rank}' if self.world_size > 1 else ''}.csv"
+        write_csv(path, ("file", "state"), states, append=path.is_file())
 
     def _write(self, prediction: Prediction) -> dict[str, str]:
         """Write mask, overlay and slices' errors; what fails makes the prediction one that failed."""
@@ -185,7 +220,7 @@ class CohortReport:
     def _draw(self, prediction: Prediction, mask: MetaTensor) -> np.ndarray:
         """Draw the image with the outlines of the label, if there is one, and of each class of the mask."""
         assert self.display is not None and self.orient is not None
-        image = self.display({**prediction.item, "image": mask.meta["filename_or_obj"]})["image"]
+        image = self.display({**prediction.item, "image": source_of(prediction)})["image"]
 
         def upright(values: Any) -> np.ndarray:
             array = convert_to_tensor(values, track_meta=False).reshape(-1, *mask.shape[1:])
@@ -198,7 +233,10 @@ class CohortReport:
         if image.ndim == 4:
             return page(image, masks, prediction.slice_errors)
         reconstruction = prediction.reconstruction
-        return overlay(image.numpy(), masks, None if reconstruction is None else reconstruction.numpy())
+        if reconstruction is None:
+            return overlay(image.numpy(), masks)
+        frame = getattr(prediction.image, "meta", {}).get("frame")
+        return overlay(image.numpy(), masks, in_frame(reconstruction, frame, image.shape[1:]).numpy())
 
     def completed(self, engine: Engine) -> None:
         """Join the reports of all processes and runs; write and log the summary."""
@@ -208,7 +246,10 @@ class CohortReport:
             return
         if self.world_size > 1 or self.resume:
             self._join()
-        logger.info("%d images, %d failed: %s", len(self.rows), self.failed, self.output_dir / "report.csv")
+        skipped = sum(row["status"] == "skipped" for row in self.rows)
+        passed = f", {skipped} that are no images passed over" if skipped else ""
+        images = len(self.rows) - skipped
+        logger.info("%d images, %d failed%s: %s", images, self.failed, passed, self.output_dir / "report.csv")
         if not self.scores:
             return
         patients = self._patients()
@@ -216,7 +257,7 @@ class CohortReport:
         write_csv(self.output_dir / "patients.csv", ("patient", "images", *self.scores), patients)
         columns = ("score", "n", "mean", "std", "median", "min", "max")
         write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in self.scores])
-        counts = {"images": len(self.rows), "failed": self.failed, "patients": len(patients)}
+        counts = {"images": images, "failed": self.failed, "patients": len(patients)}
         text = json.dumps({**counts, **summary}, indent=2)
         (self.output_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
         for key, values in summary.items():
@@ -229,8 +270,8 @@ class CohortReport:
         row: dict[str, Any] = dict.fromkeys(self.columns)
         row.update(
             file=item.get("file", item.get("image")),
-            status="ok" if failure is None else "failed",
-            message=failure or "",
+            status="ok" if failure is None else "skipped" if item.get(SKIPPED) else "failed",
+            message=failure or "; ".join(prediction.warnings),
             reconstruction_error=rounded(prediction.reconstruction_error) if failure is None else None,
             **files,
         )
@@ -244,22 +285,24 @@ class CohortReport:
         if row["status"] == "failed":
             logger.error("%sFAILED: %s", head, row["message"])
             return
+        if row["status"] == "skipped":
+            logger.info("%sskipped: %s", head, row["message"])
+            return
         parts = [f"{key} {row[key]}" for key in (*self.scores[:1], "reconstruction_error") if row.get(key) is not None]
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
+        if row["message"]:
+            logger.warning("%s", row["message"])
 
     def _reports(self) -> list[Path]:
         return sorted(path for path in self.output_dir.glob("report*.csv") if re.fullmatch(REPORT, path.name))
 
     def _read(self, path: Path) -> list[dict[str, Any]]:
         """Rows of a report as they were when they were written."""
-        text = path.read_text(encoding="utf-8")
-        # a kill may have cut the last line short
-        reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
-        rows = list(reader)
-        if tuple(reader.fieldnames or ()) != self.columns:
+        columns, rows = read_csv(path)
+        if columns != self.columns:
             raise ValueError(
-                f"{path} has columns {reader.fieldnames}, this run writes {list(self.columns)}: resume with the "
+                f"{path} has columns {list(columns)}, this run writes {list(self.columns)}: resume with the "
                 "configs and scores that it was begun with, or begin anew without resume"
             )
         numbers = ("reconstruction_error", *self.scores)
@@ -275,7 +318,8 @@ class CohortReport:
     def _join(self) -> None:
         """Put the rows of all reports into one, a file that was ok once before one that failed."""
         rows: dict[str, dict[str, Any]] = {}
-        for row in self._earlier():
+        # of this run before those of others
+        for row in [*self.rows, *self._earlier()]:
             if row["file"] not in rows or rows[row["file"]]["status"] != "ok":
                 rows[row["file"]] = row
         self.rows = sorted(rows.values(), key=lambda row: row["file"])
@@ -283,6 +327,13 @@ class CohortReport:
         for path in self._reports():
             if path.name != "report.csv":
                 path.unlink()
+        states: dict[str, dict[str, Any]] = {}
+        # sorted: a process's own comes before what was joined already, and is newer
+        for path in sorted(self.output_dir.glob(f"{STATES}*.csv")):
+            states = {row["file"]: row for row in read_csv(path)[1]} | states
+        write_csv(self.output_dir / f"{STATES}.csv", ("file", "state"), states.values())
+        for path in self.output_dir.glob(f"{STATES}.*.csv"):
+            path.unlink()
 
     def _patients(self) -> list[dict[str, Any]]:
         groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -318,6 +369,32 @@ def statistics(values: Iterable[float | None]) -> dict[str, Any]:
     }
 
 
+def in_frame(reconstruction: torch.Tensor, frame: Sequence[int] | None, shape: Sequence[int]) -> torch.Tensor:
+    """Put the reconstruction ``(C, h, w)`` of the picture within a frame where the picture is, black around it."""
+    height, width = shape
+    if frame is None or tuple(frame) == (0, height, 0, width):
+        return reconstruction
+    top, bottom, left, right = frame
+    whole = reconstruction.new_full((len(reconstruction), height, width), -1.0)
+    size = (bottom - top, right - left)
+    whole[:, top:bottom, left:right] = F.interpolate(reconstruction[None], size, mode="bilinear", antialias=True)[0]
+    return whole
+
+
+def source_of(prediction: Prediction) -> Any:
+    """The path of an image, or the files that it was read from; None where it is no file."""
+    meta = getattr(prediction.image, "meta", {}) or getattr(prediction.mask, "meta", {})
+    return meta.get("files") or meta.get("filename_or_obj")
+
+
+def plain_text(cell: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would take for a formula; numbers stay."""
+    if not isinstance(cell, str):
+        return cell
+    text = formats.text_of(cell)
+    return f"'{text}" if FORMULA.match(text) else text
+
+
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]], append: bool = False) -> None:
     """Append rows to a CSV file, or write it anew with a header, all or nothing."""
     target = path if append else path.with_name(path.name + ".part")
@@ -325,5 +402,17 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]
         writer = csv.DictWriter(file, list(columns))
         if not append:
             writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: plain_text(cell) for key, cell in row.items()} for row in rows)
     target.replace(path)
+
+
+def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Read the columns and the rows that :func:`write_csv` wrote, as they were given to it."""
+    text = path.read_text(encoding="utf-8")
+    # a kill may have cut the last line short
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    rows = [
+        {key: cell[1:] if FORMULA.match(cell[1:]) and cell[0] == "'" else cell for key, cell in row.items()}
+        for row in reader
+    ]
+    return tuple(reader.fieldnames or ()), rows

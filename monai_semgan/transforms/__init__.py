@@ -8,8 +8,14 @@ from __future__ import annotations
 from monai_semgan.transforms.camera_shift import CameraShift as CameraShift
 from monai_semgan.transforms.camera_shift import CameraShiftd as CameraShiftd
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation as DifferentiableAugmentation
+from monai_semgan.transforms.display import ContentFrame as ContentFrame
+from monai_semgan.transforms.display import ContentFramed as ContentFramed
 from monai_semgan.transforms.display import DisplayOrder as DisplayOrder
 from monai_semgan.transforms.display import DisplayOrderd as DisplayOrderd
+from monai_semgan.transforms.display import EqualiseInsided as EqualiseInsided
+from monai_semgan.transforms.display import ExpectClaimsd as ExpectClaimsd
+from monai_semgan.transforms.display import SameFramed as SameFramed
+from monai_semgan.transforms.display import ScaleInsided as ScaleInsided
 from monai_semgan.transforms.display import ToGrey as ToGrey
 from monai_semgan.transforms.display import ToGreyd as ToGreyd
 from monai_semgan.transforms.display import ToRGB as ToRGB
@@ -24,6 +30,8 @@ from monai_semgan.transforms.label import SameGridd as SameGridd
 from monai_semgan.transforms.modality import ByModalityd as ByModalityd
 from monai_semgan.transforms.modality import CTWindow as CTWindow
 from monai_semgan.transforms.modality import CTWindowd as CTWindowd
+from monai_semgan.transforms.modality import EmptyOutsided as EmptyOutsided
+from monai_semgan.transforms.modality import ThresholdByModalityd as ThresholdByModalityd
 from monai_semgan.transforms.mri_scale import MRIScale as MRIScale
 from monai_semgan.transforms.mri_scale import MRIScaled as MRIScaled
 from monai_semgan.transforms.scores import SegmentationScoresd as SegmentationScoresd

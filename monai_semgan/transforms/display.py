@@ -1,22 +1,45 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Two-dimensional images as a screen shows them: upright, and grey or RGB, whatever their files store."""
+"""Two-dimensional images as a screen shows them: upright, grey or RGB, and without the frame around the picture."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import nibabel as nib
 import numpy as np
 import torch
+import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor, to_affine_nd
-from monai.transforms import InvertibleTransform, MapTransform, Transform
+from monai.transforms import (
+    HistogramNormalized,
+    InvertibleTransform,
+    MapTransform,
+    ScaleIntensityRange,
+    ScaleIntensityRangePercentilesd,
+    Transform,
+)
 from monai.utils import TraceKeys, convert_to_tensor
+from scipy import ndimage
+
+from monai_semgan.formats.registry import Outside
 
 LUMA = (0.299, 0.587, 0.114)
+# a line of pixels belongs to a frame when this share of it is of one level, within this part of the image's range
+FLAT, LEVEL = 0.9, 0.03
+# share of an image's side from which a margin is a frame: the air beside a body is black as well, nothing is white
+DARK_MARGIN, BRIGHT_MARGIN = 0.06, 0.02
+# letters and rulers in a margin are as thin as this share of the image's side, and have no more than this of its pixels
+THIN, SMALL = 0.06, 0.02
+# share of a line's pixels that noise may change
+NOISE = 0.02
+# share of an image that is left within a frame, and how many frames may lie in each other
+LEFT, NESTED = 0.15, 3
+# longest side on which a frame is looked for, in pixels
+LOOKED_AT = 1024
 
 
 def display_order(affine: np.ndarray) -> tuple[tuple[int, ...], bool]:
@@ -68,6 +91,10 @@ class DisplayOrder(InvertibleTransform):
         to_stored = nib.orientations.inv_ornt_aff(orientation, image.shape[1:])
         out = image.flip([axis + 1 for axis in flips])
         out = out.transpose(1, 2) if columns_first else out
+        assert isinstance(out, MetaTensor)
+        if (outside := image.meta.get("outside")) is not None:
+            values = np.flip(outside.values, flips)
+            out.meta["outside"] = Outside(values.T if columns_first else values)
         return self.push_transform(
             out.contiguous(),
             orig_size=image.shape[1:],
@@ -174,3 +201,240 @@ class ToRGBd(PlainMapTransform):
     """Dictionary version of :class:`ToRGB`; its arguments are those of ``MapTransform``."""
 
     transform = ToRGB
+
+
+class ContentFrame(InvertibleTransform):
+    """Cut an upright image to the picture within its frame, so that nothing else counts in its statistics.
+
+    The frame is whatever the file says is no intensity (``meta["outside"]``, such as padding and shutters of DICOM),
+    and bars, borders and margins that :func:`content_box` finds. ``meta["frame"]`` has first and last row and column,
+    and what remains in it of ``outside`` stays in the metadata. The inverse puts a result back into the frame, 0
+    outside.
+    """
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            img: upright image ``(C, row, column)``.
+
+        Returns:
+            The picture within the frame; all of the image where it has none.
+        """
+        image = convert_to_tensor(img, track_meta=True)
+        assert isinstance(image, MetaTensor)
+        outside = image.meta.get("outside")
+        hidden = None if outside is None else outside.values
+        grey = image.as_tensor().mean(0).numpy()
+        top, bottom, left, right = box = framed(grey, hidden)
+        shape = image.shape[1:]
+        out = image[:, top:bottom, left:right]
+        assert isinstance(out, MetaTensor)
+        out.meta.pop("outside", None)
+        if hidden is not None and (rest := hidden[top:bottom, left:right]).any():
+            out.meta["outside"] = Outside(rest)
+        if hidden is None and box != (0, shape[0], 0, shape[1]):
+            told = f"it has a frame, left out: the picture is rows {top + 1} to {bottom}, columns {left + 1} to {right}"
+            out.meta["warnings"] = [*out.meta.get("warnings", ()), told]
+        out.meta["frame"] = box
+        to_stored = np.eye(3)
+        to_stored[:2, 2] = top, left
+        return self.push_transform(
+            out,
+            orig_size=shape,
+            affine=torch.as_tensor(to_stored),
+            extra_info={"frame": box, "outside": out.meta.get("outside"), "affine": image.affine.tolist()},
+        )
+
+    def inverse(self, data: torch.Tensor) -> torch.Tensor:
+        """Put a result back into the frame of the image."""
+        transform = self.pop_transform(data)
+        info = transform[TraceKeys.EXTRA_INFO]
+        top, bottom, left, right = info["frame"]
+        inside = data
+        if info["outside"] is not None:
+            inside = data * torch.as_tensor(~info["outside"].values)
+        out = F.pad(
+            inside, (left, transform[TraceKeys.ORIG_SIZE][1] - right, top, transform[TraceKeys.ORIG_SIZE][0] - bottom)
+        )
+        if isinstance(out, MetaTensor):
+            out.affine = torch.tensor(info["affine"], dtype=torch.float64)
+        return out
+
+
+class ContentFramed(PlainMapTransform, InvertibleTransform):
+    """Dictionary version of :class:`ContentFrame`; its arguments are those of ``MapTransform``."""
+
+    transform = ContentFrame
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.plain.inverse(d[key])
+        return d
+
+
+class SameFramed(MapTransform):
+    """Cut upright labels as :class:`ContentFramed` cut their image.
+
+    Args:
+        keys: keys of the labels, ``(C, row, column)``, as large as the image was.
+        image_key: key of the image.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            top, bottom, left, right = d[self.image_key].meta["frame"]
+            d[key] = d[key][:, top:bottom, left:right]
+        return d
+
+
+class ExpectClaimsd(MapTransform):
+    """Warn where a file says that its image is of another kind than a bundle takes; files that say nothing pass.
+
+    Args:
+        keys: keys of the images.
+        expected: words that are expected, upper case, by the attribute of DICOM, such as ``Modality``.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, expected: Mapping[str, Sequence[str]], allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.expected = {tag: tuple(words) for tag, words in expected.items()}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            meta = d[key].meta if isinstance(d[key], MetaTensor) else {}
+            claims = meta.get("claims", {})
+            told = [
+                f"its {tag} is {claims[tag]}, this bundle is for {', '.join(words)}"
+                for tag, words in self.expected.items()
+                if claims.get(tag) and claims[tag].strip().upper() not in words
+            ]
+            if told:
+                meta["warnings"] = [*meta.get("warnings", ()), *told]
+        return d
+
+
+def framed(grey: np.ndarray, hidden: np.ndarray | None) -> tuple[int, int, int, int]:
+    """Find the picture in an image: its first row, the row after its last, and the same of its columns."""
+    top, left = 0, 0
+    bottom, right = grey.shape
+    if hidden is not None and not hidden.all():
+        shown_rows, shown_columns = (np.flatnonzero(~hidden.all(axis)) for axis in (1, 0))
+        top, bottom, left, right = shown_rows[0], shown_rows[-1] + 1, shown_columns[0], shown_columns[-1] + 1
+    box = content_box(grey[top:bottom, left:right])
+    return int(top + box[0]), int(top + box[1]), int(left + box[2]), int(left + box[3])
+
+
+def content_box(image: np.ndarray) -> tuple[int, int, int, int]:
+    """Find the picture within bars, borders and margins of one level, with or without letters in them.
+
+    A margin is a side of the image whose outermost line is of one level, up to where something larger than letters
+    begins. A black margin has to be wide, as air beside a body is black too. Frames within frames are found one by one.
+
+    Args:
+        image: grey values ``(row, column)``.
+
+    Returns:
+        First row, row after the last, first column, column after the last.
+    """
+    height, width = image.shape
+    step = -(-max(image.shape) // LOOKED_AT)
+    small = image[::step, ::step].astype(np.float64)
+    low, high = small.min(), small.max()
+    levels = (small - low) / max(high - low, 1e-12)
+    top, bottom, left, right = 0, levels.shape[0], 0, levels.shape[1]
+    for _ in range(NESTED):
+        above, below, before, after = margins(levels[top:bottom, left:right])
+        top, bottom, left, right = top + above, bottom - below, left + before, right - after
+        if not above + below + before + after:
+            break
+    # a line that was not looked at may be the picture's
+    ends = [min(end * step, side) for end, side in ((bottom, height), (right, width))]
+    return top * step, ends[0], left * step, ends[1]
+
+
+def margins(levels: np.ndarray) -> tuple[int, int, int, int]:
+    """Find the widths of the margins above, below, before and after the picture in levels from 0 to 1."""
+    height, width = levels.shape
+    found = [0, 0, 0, 0]
+    if min(height, width) < 2 / BRIGHT_MARGIN / 3:
+        return 0, 0, 0, 0
+    lines = (levels[0], levels[-1], levels[:, 0], levels[:, -1])
+    usual = [float(np.median(line)) for line in lines]
+    flat = [(np.abs(line - level) <= LEVEL).mean() >= FLAT for line, level in zip(lines, usual)]
+    for level in {round(level, 2) for level, is_flat in zip(usual, flat) if is_flat}:
+        pieces, _ = ndimage.label(np.abs(levels - level) > LEVEL, np.ones((3, 3)))
+        sizes = np.bincount(pieces.ravel())[1:]
+        large = [
+            number
+            for number, ((rows, columns), size) in enumerate(zip(ndimage.find_objects(pieces), sizes), 1)
+            if size > SMALL * levels.size
+            or min((rows.stop - rows.start) / height, (columns.stop - columns.start) / width) > THIN
+        ]
+        picture = np.isin(pieces, large)
+        # noise of a line of paper beside it may be connected to it
+        rows, columns = (np.flatnonzero(picture.mean(axis) >= NOISE) for axis in (1, 0))
+        if not len(rows) or not len(columns):
+            continue
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        if (bottom - top) * (right - left) < LEFT * levels.size:
+            continue
+        least = DARK_MARGIN if level < 0.5 else BRIGHT_MARGIN
+        for side, (size, margin) in enumerate(
+            zip((height, height, width, width), (top, height - bottom, left, width - right))
+        ):
+            if flat[side] and abs(usual[side] - level) <= LEVEL and margin >= least * size:
+                found[side] = max(found[side], int(margin))
+    return found[0], found[1], found[2], found[3]
+
+
+def outside_of(img: torch.Tensor) -> torch.Tensor | None:
+    """The pixels of an image ``(C, row, column)`` that hold no intensity, on its own grid; None where all do."""
+    outside = img.meta.get("outside") if isinstance(img, MetaTensor) else None
+    if outside is None:
+        return None
+    share = F.interpolate(torch.as_tensor(outside.values.copy())[None, None].float(), img.shape[1:], mode="area")
+    return share[0, 0] > 0.25
+
+
+class ScaleInsided(ScaleIntensityRangePercentilesd):
+    """``ScaleIntensityRangePercentilesd`` by the pixels that hold intensities; all others become ``b_min``."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            outside = outside_of(d[key])
+            if outside is None:
+                d[key] = self.scaler(d[key])
+                continue
+            inside = d[key].as_tensor()[:, ~outside].numpy()
+            low, high = np.percentile(inside, [self.scaler.lower, self.scaler.upper])
+            bottom = self.scaler.b_min
+            d[key] = ScaleIntensityRange(low, high, bottom, self.scaler.b_max, self.scaler.clip)(d[key])
+            d[key][:, outside] = low if bottom is None else bottom
+        return d
+
+
+class EqualiseInsided(HistogramNormalized):
+    """``HistogramNormalized`` by the pixels that hold intensities; all others become ``min``."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            outside = outside_of(d[key])
+            if outside is None:
+                d[key] = self.transform(d[key])
+                continue
+            d[key] = self.transform(d[key], (~outside)[None].expand(d[key].shape).numpy())
+            d[key][:, outside] = self.transform.min
+        return d

@@ -15,10 +15,13 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_tensor
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 
 class SameGridd(MapTransform):
-    """Pass labels on unchanged, or say in which numbers their grid differs from that of the image's file.
+    """Pass labels on that lie on the grid of the image's file, or say in which numbers theirs differs.
+
+    A label whose axes are stored in another order or direction, as its affine tells, is brought to the image's.
 
     Args:
         keys: keys of the labels, channel-first, as loaded.
@@ -38,11 +41,55 @@ class SameGridd(MapTransform):
         d = dict(data)
         meta = d[self.image_key].meta
         for key in self.key_iterator(d):
+            d[key] = reordered(d[key], meta)
             differences = grid_differences(d[key], meta, self.tolerance)
             if differences:
                 name = Path(d[key].meta.get("filename_or_obj", key)).name
                 raise ValueError(f"{name} is on another grid than its image: {', '.join(differences)}: resample it")
         return d
+
+
+def reordered(label: MetaTensor, meta: Mapping[str, Any]) -> MetaTensor:
+    """Store a label as the image's file is, where both tell by their affine how they lie.
+
+    Args:
+        label: ``(C, ...)``, as loaded.
+        meta: the metadata of its image.
+
+    Returns:
+        The label with its axes permuted and flipped, and the affine that follows; as it is where its axes run as the
+        image's do, or where one of the two is a picture or has no orientation.
+    """
+    mine, its = affine_of(label.meta), affine_of(meta)
+    if mine is None or its is None or label.meta.get("rows_first") or meta.get("rows_first"):
+        return label
+    dims = label.ndim - 1
+    change = ornt_transform(io_orientation(mine), io_orientation(its))
+    # the normal of a single image may point either way
+    if np.isnan(change).any() or set(change[:dims, 0]) != set(range(dims)):
+        return label
+    change = change[:dims]
+    if (change[:, 0] == range(dims)).all() and (change[:, 1] == 1).all():
+        return label
+    array = apply_orientation(label.as_tensor().numpy(), [[0, 1], *(change + [1, 0])])
+    full = np.eye(3, 2)
+    full[:, 0] = range(3)
+    full[:, 1] = 1
+    full[:dims] = change
+    affine = mine @ inv_ornt_aff(full, [*label.shape[1:], 1, 1][:3])
+    shape = np.array(array.shape[1:])
+    stored = {"affine": torch.as_tensor(affine), "original_affine": affine, "spatial_shape": shape}
+    return MetaTensor(torch.from_numpy(np.ascontiguousarray(array)), meta={**label.meta, **stored})
+
+
+def affine_of(meta: Mapping[str, Any]) -> np.ndarray | None:
+    """The affine by which an image's mask lies over it; None of a picture, and of one made of a picture."""
+    if meta.get("file_format") == "picture":
+        return None
+    # a DICOM image's own may be that of its display
+    name = "file_affine" if meta.get("file_format") == "dicom" else "original_affine"
+    affine = np.asarray(meta.get(name, meta.get("affine")), np.float64)
+    return None if np.array_equal(affine[:3, :3], np.eye(3)) else affine
 
 
 def grid_differences(label: MetaTensor, meta: Mapping[str, Any], tolerance: float) -> list[str]:

@@ -1,7 +1,7 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What each volume gets by its own modality, and the window of CT."""
+"""What each volume gets by its own modality, the window of CT, and nothing where a volume holds no intensity."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Compose, InvertibleTransform, MapTransform, Transform, allow_missing_keys_mode
-from monai.utils import TraceKeys
+from monai.transforms import (
+    AsDiscrete,
+    Compose,
+    InvertibleTransform,
+    MapTransform,
+    Transform,
+    allow_missing_keys_mode,
+)
+from monai.utils import TraceKeys, convert_to_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +30,8 @@ SCALES = ("auto", "hu", "8bit")
 TOP = 255.0
 # values beyond 0 to 255 that resampling 8 bits does not give
 MARGIN = 100.0
+# negative values of 16 bits that were taken for unsigned lie above
+WRAPPED = 60000.0
 
 
 class ByModalityd(InvertibleTransform):
@@ -32,7 +41,7 @@ class ByModalityd(InvertibleTransform):
 
     Args:
         transforms: dictionary transforms by the name of the modality.
-        modality: that of items that do not name theirs.
+        modality: that of items that do not name theirs, and whose file does not (see :func:`modality_of`).
         modality_key: key under which an item names its modality.
     """
 
@@ -54,7 +63,7 @@ class ByModalityd(InvertibleTransform):
         Raises:
             ValueError: when there is no transform for its modality.
         """
-        found = data.get(self.modality_key, self.modality)
+        found = modality_of(data, self.modality, self.modality_key)
         if found not in self.transforms:
             raise ValueError(f"modality is {found!r}, known are {', '.join(self.transforms)}")
         d = dict(self.transforms[found](data))
@@ -81,16 +90,91 @@ class ByModalityd(InvertibleTransform):
             return chain.inverse(d)
 
 
+def modality_of(data: Mapping[Hashable, Any], modality: str, modality_key: str = "modality") -> str:
+    """Tell an item's modality: what its own key says, else what the file of a volume says, else ``modality``."""
+    files = (value.meta.get("modality") for value in data.values() if isinstance(value, MetaTensor))
+    return data.get(modality_key) or next((found for found in files if found), modality)
+
+
+def tell(img: torch.Tensor, text: str) -> None:
+    """Add a warning to those of an image; one that carries none gets it in the log."""
+    if isinstance(img, MetaTensor):
+        img.meta["warnings"] = [*img.meta.get("warnings", ()), text]
+    else:
+        logger.warning("%s", text)
+
+
+class ThresholdByModalityd(MapTransform):
+    """Decide by a probability that depends on the modality of the item; see :func:`modality_of`.
+
+    Args:
+        keys: keys of the probabilities.
+        thresholds: the probability from which a voxel is foreground, by the name of the modality; or one for all.
+        modality: that of items that do not name theirs, and whose file does not.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        thresholds: Mapping[str, float] | float,
+        modality: str,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.thresholds = thresholds
+        self.modality = modality
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        thresholds = self.thresholds
+        threshold = thresholds[modality_of(d, self.modality)] if isinstance(thresholds, Mapping) else thresholds
+        decide = AsDiscrete(threshold=threshold)
+        for key in self.key_iterator(d):
+            d[key] = decide(d[key])
+        return d
+
+
+class EmptyOutsided(MapTransform, InvertibleTransform):
+    """Leave out of results what a volume's file says is no intensity (``meta["outside"]``), such as padding.
+
+    Volumes pass as they are, as their reader has put background there; the inverse makes predictions 0 there.
+
+    Args:
+        keys: keys of the volumes, as they were read.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            image = convert_to_tensor(d[key], track_meta=True)
+            d[key] = self.push_transform(image, extra_info={"outside": image.meta.get("outside")})
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Make predictions 0 where the volume holds no intensity."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            outside = self.pop_transform(d[key])[TraceKeys.EXTRA_INFO]["outside"]
+            if outside is not None:
+                d[key] = d[key] * torch.as_tensor(~outside.values)
+        return d
+
+
 class CTWindow(Transform):
     r"""Map the window :math:`[\mathrm{level} - \mathrm{width}/2, \mathrm{level} + \mathrm{width}/2]` to [-1, 1].
 
     Values beyond are clipped. CT through a window already, of 8 bits, is taken as it is: 0 to 255 become -1 to 1. Which
     of the two a volume is, ``scale`` says, or the volume's metadata ``intensity_scale``, or, of "auto", its values:
 
-    - Hounsfield units reach below -100 or above 355, which 8 bits do not, even resampled with splines; unless they
-      reach both -100 (fat, air) and 100, a warning names their range.
+    - Hounsfield units reach down to -100 (fat, air), which 8 bits do not, even resampled with splines; a warning names
+      their range where they do not reach 100.
     - 8 bits are stored as unsigned bytes that no slope rescales and reach both 0 and 255.
-    - All else is refused, such as clipped Hounsfield units: nobody can tell.
+    - All else is refused, such as clipped Hounsfield units, or values that were never rescaled to them.
 
     Args:
         level: centre of the window in Hounsfield units.
@@ -124,6 +208,7 @@ class CTWindow(Transform):
         scale = known_scale(scale or self.scale)
         low, high = img.min().item(), img.max().item()
         meta = img.meta if isinstance(img, MetaTensor) else {}
+        asked = scale
         if scale == "auto":
             scale = known_scale(meta.get("intensity_scale", scale))
         if scale == "auto":
@@ -134,7 +219,10 @@ class CTWindow(Transform):
                 f"{Path(file_of(img)).name} has values from {low:g} to {high:g}, which are not of 8 bits: say 'hu'"
             )
         bottom, width = (0.0, TOP) if scale == "8bit" else (self.level - self.width / 2, self.width)
-        return ((img - bottom) * (2 / width) - 1).clamp(-1, 1)
+        out = ((img - bottom) * (2 / width) - 1).clamp(-1, 1)
+        if asked == "auto" and scale == "hu" and (low > -MARGIN or high < MARGIN):
+            tell(out, f"its values from {low:g} to {high:g} are not those of a CT in Hounsfield units: is it one?")
+        return out
 
 
 def known_scale(scale: str) -> str:
@@ -150,12 +238,14 @@ def scale_of(low: float, high: float, stored: str, name: str) -> str:
     Raises:
         ValueError: when it may be either, see :class:`CTWindow`.
     """
-    if (low <= -MARGIN and stored != "int8") or high > TOP + MARGIN:
-        if low > -100 or high < 100:
-            logger.warning(
-                "%s: values from %g to %g are neither Hounsfield units nor 8 bits of a CT: is it one?", name, low, high
-            )
+    if low <= -MARGIN and stored != "int8" and high < WRAPPED:
         return "hu"
+    if high > TOP + MARGIN:
+        raise ValueError(
+            f"{Path(name).name} has values from {low:g} to {high:g}: in Hounsfield units air is at -1000. Restore them "
+            "(subtract 1024, or apply RescaleSlope and RescaleIntercept), or say 'hu' by the config id "
+            'steps::window::scale or the key "intensity_scale" of its item; of MRI say --modality mri'
+        )
     if stored == "uint8" and low == 0 and high == TOP:
         return "8bit"
     raise ValueError(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,9 +16,7 @@ from monai.transforms import FillHoles, MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from skimage.filters import threshold_otsu
 
-from monai_semgan.transforms.modality import file_of
-
-logger = logging.getLogger(__name__)
+from monai_semgan.transforms.modality import tell
 
 # pixels over which noise is averaged before the body is told from it
 SMOOTHING = 5
@@ -61,15 +58,16 @@ class MRIScale(Transform):
         """
         volume = convert_to_tensor(img, track_meta=False, dtype=torch.float32)
         low, high = volume.min().item(), volume.max().item()
-        if low < -0.05 * high:
-            logger.warning("%s: values from %g to %g are not those of MRI: is it one?", file_of(img), low, high)
         body = body_mask(volume)
         found = np.percentile(volume[body].numpy(), self.percentiles)
         # by slices, as interpolation is in double precision
         scaled = [torch.from_numpy(np.interp(part, found, self.landmarks)).float() for part in volume.unbind(-1)]
         out = torch.stack(scaled, dim=-1)
         out[~body] = -1
-        return convert_to_dst_type(out, img, dtype=torch.float32)[0]
+        scaled_like = convert_to_dst_type(out, img, dtype=torch.float32)[0]
+        if low < -0.05 * high:
+            tell(scaled_like, f"its values from {low:g} to {high:g} are not those of MRI: is it one?")
+        return scaled_like
 
 
 def percentiles(number: int, percentile: float) -> np.ndarray:

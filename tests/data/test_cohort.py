@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.transforms import LoadImage
+from PIL import Image
 
-from monai_semgan.data import CohortDataset, cohort
-from monai_semgan.data.cohort import ending, unique_names
-from monai_semgan.formats import read, stem
+from monai_semgan.data import FAILURE, SKIPPED, CohortDataset, cohort, failure_reason
+from monai_semgan.data.cohort import ending, state_of, unique_names
+from monai_semgan.formats import FormatReader, read, stem
 from tests.image_files import gradient, write_dicom, write_png
-from tests.volume_files import BACK, HEAD, LEFT, affine_of, values, write_series, write_volume
+from tests.volume_files import BACK, HEAD, LEFT, affine_of, edit_dicom, values, write_series, write_volume
 
 AFFINE = affine_of(LEFT, BACK, HEAD)
 
@@ -124,7 +128,7 @@ def test_files_and_series_of_a_tree(tmp_path: Path) -> None:
     write_series(tmp_path / "p2", values(), AFFINE, names, SeriesNumber=3, SeriesDescription="T1 in/opp")
     names = [f"x{k}" for k in range(6)]
     write_series(tmp_path / "p2", values(), AFFINE, names, SeriesNumber=4, SeriesDescription="T2 SPIR")
-    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "SeriesInstanceUID": "1.2.3"}
+    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "SeriesInstanceUID": "1.2.3", "Modality": "CT"}
     write_dicom(tmp_path / "p2" / "scout.dcm", gradient(), **scout)
     (tmp_path / "p2" / "bad.dcm").write_text("text")
     (tmp_path / "p2" / "DICOMDIR").write_text("text")
@@ -199,10 +203,143 @@ def test_series_of_one_name_are_numbered_and_files_beside_a_folder_get_their_suf
 
 def test_files_left_alone_are_told_for_volumes_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_volume(tmp_path / "a.nii.gz", values(), AFFINE)
-    touch(tmp_path / "b.img", tmp_path / "b.hdr")
+    touch(tmp_path / "b.vol", tmp_path / "b.img")
     with caplog.at_level("INFO"):
         assert len(cohort(tmp_path, spatial_dims=3)) == 1
-    assert "2 files are not volumes and are left alone, such as b.hdr" in caplog.text
+    assert "2 files are not volumes and are left alone, such as b.img" in caplog.text
+
+
+def test_content_counts_more_than_names(tmp_path: Path) -> None:
+    png = write_png(tmp_path / "a.png", gradient().astype(np.uint8))
+    for name in ("IM0001", "1.2.840.7", "b.dcm", "c.jfif", "d.jpe"):
+        (tmp_path / name).write_bytes(png.read_bytes())
+    Image.fromarray(gradient().astype(np.uint8)).save(tmp_path / "IM0002", "TIFF")
+    Image.fromarray(gradient().astype(np.uint8)).save(tmp_path / "IM0003", "BMP")
+    # raw files of cameras begin like TIFF
+    (tmp_path / "camera.nef").write_bytes((tmp_path / "IM0002").read_bytes())
+    for name in ("e.png", "f.ima", "g.dicom"):
+        write_dicom(tmp_path / name, gradient())
+    items = cohort(tmp_path)
+    names = [
+        "1.2.840.7",
+        "IM0001",
+        "IM0002",
+        "IM0003",
+        "a.png",
+        "b.dcm",
+        "c.jfif",
+        "d.jpe",
+        "e.png",
+        "f.ima",
+        "g.dicom",
+    ]
+    assert [item["file"] for item in items] == names
+    for item in items:
+        np.testing.assert_array_equal(read(item["image"], 2)[0].T, gradient())
+
+
+def test_what_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_png(tmp_path / "a.png", gradient().astype(np.uint8))
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere" / "gone.png")
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refused(path: Any) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    # permissions do not bind root, as whom tests may run
+    monkeypatch.setattr(os, "scandir", refused)
+    items = cohort(tmp_path)
+    assert [item["file"] for item in items] == ["a.png", "gone.png", "locked"]
+    failures = [item[FAILURE] for item in CohortDataset(items)[1:]]
+    assert failures[0] == f"gone.png is a link to {tmp_path / 'nowhere' / 'gone.png'}, which is missing"
+    assert failures[1].startswith("folder locked cannot be searched (Permission denied)")
+
+
+def test_names_that_are_no_utf_8_are_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"thorax_\xf6.png")
+    write_png(tmp_path / name, gradient().astype(np.uint8))
+    (item,) = cohort(tmp_path)
+    assert item["file"] == "thorax_\xf6.png" and item["name"] == "thorax_\xf6"
+    assert read(item["image"], 2).shape == (1, 30, 40)
+    # beside the same name in UTF-8
+    write_png(tmp_path / "thorax_\xf6.png", gradient().astype(np.uint8))
+    items = cohort(tmp_path)
+    assert len({item["file"] for item in items}) == len({item["name"] for item in items}) == 2
+    for item in items:
+        f"{item['file']}{item['name']}".encode()
+    assert failure_reason(ValueError(name)) == "thorax_\xf6.png"
+
+
+def test_results_of_other_runs_are_no_images(tmp_path: Path) -> None:
+    write_png(tmp_path / "x.png", gradient().astype(np.uint8))
+    for folder in ("masks", "overlays", "more"):
+        (tmp_path / "results" / folder).mkdir(parents=True)
+        write_png(tmp_path / "results" / folder / "x.png", gradient().astype(np.uint8))
+    assert len(cohort(tmp_path)) == 4
+    (tmp_path / "results" / "report.csv").write_text("file,status,message,mask,overlay,reconstruction_error\n")
+    assert [item["file"] for item in cohort(tmp_path)] == ["results/more/x.png", "x.png"]
+    # of another program
+    (tmp_path / "results" / "report.csv").write_text("name,status\n")
+    assert len(cohort(tmp_path)) == 4
+
+
+def test_objects_that_are_no_image_are_passed_over_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_dicom(tmp_path / "IM1.dcm", gradient())
+    edit_dicom(write_dicom(tmp_path / "SR1", gradient(), Modality="SR"), PixelData=None, Rows=None, Columns=None)
+    write_dicom(tmp_path / "PR1.dcm", gradient(), Modality="PR")
+    with caplog.at_level("INFO"):
+        assert [item["file"] for item in cohort(tmp_path)] == ["IM1.dcm"]
+    assert "SR1 is no image (SR): passed over" in caplog.text
+    items = cohort(tmp_path, skipped=True)
+    assert [(item["file"], item.get(SKIPPED, False)) for item in items] == [
+        ("IM1.dcm", False),
+        ("PR1.dcm", True),
+        ("SR1", True),
+    ]
+    assert items[1][FAILURE] == "PR1.dcm is no image (PR): passed over"
+    (tmp_path / "IM1.dcm").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no images in .*; PR1\.dcm is no image \(PR\)"):
+        cohort(tmp_path, skipped=True)
+
+
+def test_other_series_of_a_study_are_passed_over(tmp_path: Path) -> None:
+    write_series(tmp_path, values(), AFFINE, [f"ct{k}" for k in range(6)])
+    write_series(tmp_path, values(), AFFINE, [f"pt{k}" for k in range(6)], Modality="PT")
+    write_dicom(tmp_path / "dose.dcm", gradient(), Modality="RTDOSE", NumberOfFrames=1)
+    items = cohort(tmp_path, spatial_dims=3, skipped=True)
+    assert [(item["file"], item.get(FAILURE)) for item in items] == [
+        (".", None),
+        ("dose.dcm", "dose.dcm is no slice of a volume (Modality is RTDOSE): passed over"),
+        ("pt0", "pt0 is no slice of a volume (Modality is PT, 6 files): passed over"),
+    ]
+    assert read(items[0]["image"], 3).shape == (1, 12, 10, 6)
+
+
+def test_phases_of_one_series_are_volumes_and_folders_of_one_series_are_not(tmp_path: Path) -> None:
+    uid = pydicom.uid.generate_uid()
+    between = AFFINE.copy()
+    between[2, 3] += 2
+    for number, (name, affine) in enumerate((("venous", AFFINE), ("arterial", between)), 1):
+        tags = {"SeriesInstanceUID": uid, "AcquisitionNumber": number}
+        write_series(tmp_path / "p1", values() + 100 * number, affine, [f"{name}{k}" for k in range(6)], **tags)
+    write_series(tmp_path / "p2", values(), AFFINE, [f"{'AB'[k % 2]}_{k}.dcm" for k in range(6)])
+    for letter in "AB":
+        (tmp_path / "p2" / letter).mkdir()
+        for file in (tmp_path / "p2").glob(f"{letter}_*"):
+            file.rename(tmp_path / "p2" / letter / file.name)
+    items = cohort(tmp_path, spatial_dims=3)
+    names = ["p1/series_AcquisitionNumber_2", "p1/series_AcquisitionNumber_1", "p2/series"]
+    assert [item["name"] for item in items] == names
+    for item, expected in zip(items, (values() + 200, values() + 100, values())):
+        image = LoadImage(reader=FormatReader(3), ensure_channel_first=True)(item["image"])
+        np.testing.assert_array_equal(image[0], expected)
+    assert image.meta["warnings"] == ["its files lie in 2 folders, A and B: read as one series"]
+    assert len(image.meta["files"]) == 6
 
 
 def test_folder_may_be_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,3 +367,8 @@ def test_equal_names_of_two_folders_stay_apart_and_resume(tmp_path: Path) -> Non
     assert len({item["name"] for item in items}) == 4 and items[3]["name"] == "d"
     left = CohortDataset(items, finished={items[0]["file"]})
     assert [item["image"] for item in left.data] == [item["image"] for item in items[1:]]
+    # an image of the same name that is another is done, one whose state nobody noted is not
+    states = {items[0]["file"]: state_of(items[0]), items[1]["file"]: state_of(items[0]), items[2]["file"]: None}
+    assert [item["file"] for item in CohortDataset(items, finished=states).data] == [items[k]["file"] for k in (1, 3)]
+    write_png(Path(images[0]), gradient(50).astype(np.uint8))
+    assert len(CohortDataset(items, finished=states)) == 3

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from monai.data.utils import orientation_ras_lps
 
 from monai_semgan.formats import DICOMSeries
 from tests.image_files import write_dicom
-from tests.volume_files import BACK, FEET, HEAD, LEFT, affine_of, affines, edit_dicom, values, write_series
+from tests.volume_files import BACK, FEET, HEAD, LEFT, affine_of, affines, edit_dicom, ellipsoid, values, write_series
 
 
 def read_series(path: Path) -> tuple[np.ndarray, dict]:
@@ -53,20 +55,60 @@ def test_slices_stored_from_the_head_come_from_the_feet(tmp_path: Path) -> None:
     np.testing.assert_allclose(meta["original_affine"] @ [0, 0, 5, 1], [12, -7, 31, 1])
 
 
-def test_missing_slice_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    files = write_series(tmp_path, values(), AFFINE, SeriesDescription="portal venous")
+def test_the_place_of_a_missing_slice_stays_empty(tmp_path: Path) -> None:
+    files = write_series(tmp_path, values() + 7, AFFINE, SeriesDescription="portal venous", Modality="MR")
     files[2].unlink()
     array, meta = read_series(tmp_path)
-    np.testing.assert_array_equal(array, values()[..., [0, 1, 3, 4, 5]])
+    present = [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(array[..., present], values()[..., present] + 7)
+    # the least of the others, and outside
+    assert (array[..., 2] == 7).all()
+    outside = meta["outside"].values
+    assert outside[..., 2].all() and not outside[..., present].any()
     # slices lie 4 mm apart from 31 mm on
-    assert "series 'portal venous' has 1 uneven gaps: 8 mm between 35 and 43 mm, the others are of 4 mm" in caplog.text
-    np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, 0, 5])
+    (told,) = meta["warnings"]
+    assert told.startswith("1 uneven gaps between slices: 8 mm between 35 and 43 mm; the others are of 4 mm. 1 slices")
+    np.testing.assert_allclose(meta["original_affine"], AFFINE, atol=1e-4)
 
 
-def test_tilted_gantry_keeps_its_shear(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("places", [[0, 4, 8, 12, 24, 36, 48], [0, 4, 8, 9, 13, 17], [0, 4, 8, 24, 28]])
+def test_gaps_that_no_even_grid_fits_are_refused(tmp_path: Path, places: list[int]) -> None:
+    position = lambda k: [0, 0, places[k]]  # noqa: E731
+    write_series(tmp_path, values((4, 3, len(places))), AFFINE, ImagePositionPatient=position)
+    with pytest.raises(ValueError, match="uneven gaps between slices: .* one grid does not fit them"):
+        read_series(tmp_path)
+
+
+def test_rounded_positions_are_even(tmp_path: Path) -> None:
+    # 0.625 mm in tenths
+    position = lambda k: [0, 0, round(0.625 * k, 1)]  # noqa: E731
+    write_series(tmp_path, values((4, 3, 9)), AFFINE, ImagePositionPatient=position)
+    array, meta = read_series(tmp_path)
+    np.testing.assert_array_equal(array, values((4, 3, 9)))
+    np.testing.assert_allclose(meta["original_affine"][2, 2], 0.625)
+    assert meta["warnings"][0].endswith("Slices lie up to 0.05 mm from where the mask has them")
+
+
+def test_tilted_gantry_keeps_its_shear(tmp_path: Path) -> None:
     write_series(tmp_path, values(), AFFINE, ImagePositionPatient=lambda k: [0, k, 4 * k])
-    np.testing.assert_allclose(read_series(tmp_path)[1]["original_affine"][:3, 2], [0, -1, 4])
-    assert not caplog.text
+    meta = read_series(tmp_path)[1]
+    np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, -1, 4])
+    # the angle whose tangent is 1/4
+    (told,) = meta["warnings"]
+    assert told.startswith("its slices are tilted by 14.0 degrees")
+
+
+def test_a_slice_beside_the_others_is_refused_and_a_little_beside_told(tmp_path: Path) -> None:
+    # 1.5 mm pixels along x, 0.7 along y
+    for by, folder in ((1.0, tmp_path / "told"), (15.0, tmp_path / "refused")):
+        position = lambda k, by=by: [by * (k == 5), 0, 4 * k]  # noqa: E731
+        write_series(folder, values(), AFFINE, ImagePositionPatient=position)
+    array, meta = read_series(tmp_path / "told")
+    # the last slice does not bend the line of the others
+    np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, 0, 4], atol=1e-6)
+    assert meta["warnings"] == ["1 slices lie beside the line of the others, 06.dcm by 1 mm"]
+    with pytest.raises(ValueError, match=r"lie beside the line of the others: 06\.dcm by 15 mm"):
+        read_series(tmp_path / "refused")
 
 
 @pytest.mark.parametrize("tags, thickness", [({}, 4), ({"SpacingBetweenSlices": 5}, 5), ({"SliceThickness": None}, 1)])
@@ -77,7 +119,7 @@ def test_single_slice(tmp_path: Path, tags: dict, thickness: float) -> None:
     np.testing.assert_allclose(meta["original_affine"][:3, 2], [0, 0, thickness])
 
 
-def test_copies_count_once_and_other_files_do_not_count(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_copies_count_once_and_other_files_do_not_count(tmp_path: Path) -> None:
     files = write_series(tmp_path, values(), AFFINE)
     shutil.copy(files[0], tmp_path / "copy of 03.dcm")
     write_dicom(tmp_path / "scout", values((12, 10)).T, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
@@ -85,8 +127,9 @@ def test_copies_count_once_and_other_files_do_not_count(tmp_path: Path, caplog: 
     (tmp_path / "._03.dcm").write_text("of a Mac")
     (tmp_path / "readme.txt").write_text("text")
     (tmp_path / "bad.dcm").write_text("text")
-    np.testing.assert_array_equal(read_series(tmp_path)[0], values())
-    assert "1 DICOM files cannot be read, such as bad.dcm" in caplog.text
+    array, meta = read_series(tmp_path)
+    np.testing.assert_array_equal(array, values())
+    assert meta["warnings"] == ["1 DICOM files beside it cannot be read, such as bad.dcm"]
 
 
 def second(folder: Path) -> Path:
@@ -117,7 +160,7 @@ def second(folder: Path) -> Path:
         (lambda f: edit_dicom(second(f), NumberOfFrames=3), r"08\.dcm holds 3 frames: convert it to NIfTI"),
         (lambda f: edit_dicom(second(f), SamplesPerPixel=3), r"08\.dcm is in colour"),
         (lambda f: edit_dicom(second(f), PixelData=b"12"), r"pixels of 08\.dcm are damaged"),
-        (lambda f: edit_dicom(second(f), Modality="SEG"), r"08\.dcm is no slice of a volume \(a localizer or a seg"),
+        (lambda f: edit_dicom(second(f), Modality="SEG"), r"08\.dcm is no slice of a volume \(Modality is SEG"),
         (lambda f: (f / "a.dcm").write_text("text") and f / "a.dcm", r"a\.dcm is damaged or not a DICOM file"),
     ],
 )
@@ -125,3 +168,112 @@ def test_what_is_no_volume_says_why(tmp_path: Path, make, message: str) -> None:
     path = make(tmp_path)
     with pytest.raises(ValueError, match=message):
         read_series(path)
+
+
+def test_monochrome1_is_inverted_in_mr_and_not_in_ct(tmp_path: Path) -> None:
+    tags = {"PhotometricInterpretation": "MONOCHROME1"}
+    write_series(tmp_path / "mr", values(), AFFINE, Modality="MR", **tags)
+    write_series(tmp_path / "ct", values(), AFFINE, RescaleSlope=1, RescaleIntercept=-1000, **tags)
+    array, meta = read_series(tmp_path / "mr")
+    np.testing.assert_array_equal(array, values().max() - values())
+    assert meta["modality"] == "mri"
+    array, meta = read_series(tmp_path / "ct")
+    np.testing.assert_array_equal(array, values() - 1000.0)
+    assert meta["modality"] == "ct" and meta["intensity_scale"] == "hu"
+
+
+@pytest.mark.parametrize("modality, background", [("CT", -1000), ("MR", 0)])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_becomes_background(tmp_path: Path, modality: str, background: int, photometric: str) -> None:
+    body = ellipsoid((12, 10, 6))
+    stored = np.where(body, values(), 4095)
+    rescale = {"RescaleSlope": 1, "RescaleIntercept": -1024} if modality == "CT" else {}
+    tags = {"PixelPaddingValue": 4000, "PixelPaddingRangeLimit": 4095, "PhotometricInterpretation": photometric}
+    write_series(tmp_path, stored, AFFINE, Modality=modality, **tags, **rescale)
+    array, meta = read_series(tmp_path)
+    np.testing.assert_array_equal(meta["outside"].values, ~body)
+    inside = values()[body]
+    expected = inside - 1024.0 if modality == "CT" else inside
+    if modality == "MR" and photometric == "MONOCHROME1":
+        expected = inside.max() + inside.min() - inside
+    np.testing.assert_array_equal(array[body], expected)
+    assert (array[~body] == (background if modality == "CT" else inside.min())).all()
+
+
+def test_patient_of_a_series(tmp_path: Path) -> None:
+    write_series(tmp_path, values(), AFFINE, PatientID="TEST-7")
+    assert read_series(tmp_path)[1]["patient"] == "TEST-7"
+
+
+def write_enhanced(
+    path: Path, volume: np.ndarray, slices: int | None = None, **frame_tags: Callable[[int], object]
+) -> Path:
+    """One file whose frames are slices 4 mm apart, last first, each rescaled by a slope of its own (C.7.6.16)."""
+    frames = []
+    number = volume.shape[2]
+    for index in range(number):
+        frame = pydicom.Dataset()
+        position, transform, content = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = [0, 0, 4 * (number - index % (slices or number))]
+        transform.RescaleSlope, transform.RescaleIntercept, transform.RescaleType = index + 1, -1024, "HU"
+        for name, tag in frame_tags.items():
+            setattr(content, name, tag(index))
+        frame.PlanePositionSequence, frame.PixelValueTransformationSequence = [position], [transform]
+        frame.FrameContentSequence = [content]
+        frames.append(frame)
+    shared, measures, orientation = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.7, 1.5], 4
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    pixels = np.ascontiguousarray(volume.transpose(2, 1, 0)).astype("<u2").tobytes()
+    tags = {"Modality": "CT", "NumberOfFrames": number, "PixelData": pixels, "SeriesInstanceUID": "1.2.3"}
+    functional = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": frames}
+    return write_dicom(path, volume[..., 0].T, **tags, **functional)
+
+
+def test_frames_of_enhanced_ct_are_slices(tmp_path: Path) -> None:
+    path = write_enhanced(tmp_path / "a.dcm", values())
+    affine = np.diag([-1.5, -0.7, 4, 1])
+    affine[2, 3] = 4
+    for source in (path, tmp_path):
+        array, meta = read_series(source)
+        np.testing.assert_array_equal(array, (values() * np.arange(1, 7) - 1024)[..., ::-1])
+        np.testing.assert_allclose(meta["original_affine"], affine)
+        assert meta["intensity_scale"] == "hu" and "warnings" not in meta
+
+
+def test_time_points_of_an_enhanced_file_are_told(tmp_path: Path) -> None:
+    volume = np.concatenate([values(), values() + 1], axis=2)
+    path = write_enhanced(tmp_path / "a.dcm", volume, 6, TemporalPositionIndex=lambda k: k // 6 + 1)
+    for source in (path, tmp_path):
+        with pytest.raises(ValueError, match="2 .*TemporalPositionIdentifier 1"):
+            read_series(source)
+    (found,) = DICOMSeries().gather([path], tmp_path)
+    assert found.path == path
+
+
+def test_stations_of_one_series_are_volumes(tmp_path: Path) -> None:
+    # a second stack that begins half-way between slices of the first, numbered after it
+    uid = "1.2.3"
+    upper = AFFINE.copy()
+    upper[2, 3] += 18
+    write_series(
+        tmp_path, values(), AFFINE, [f"a{k}" for k in range(6)], SeriesInstanceUID=uid, InstanceNumber=lambda k: k
+    )
+    write_series(
+        tmp_path,
+        values() + 9,
+        upper,
+        [f"b{k}" for k in range(6)],
+        SeriesInstanceUID=uid,
+        InstanceNumber=lambda k: 6 + k,
+    )
+    for name, expected in (("a3", values()), ("b0", values() + 9)):
+        np.testing.assert_array_equal(read_series(tmp_path / name)[0], expected)
+    with pytest.raises(ValueError, match="holds 2 series, .* stack 1"):
+        read_series(tmp_path)
+
+
+def test_acquisitions_that_follow_each_other_are_one_volume(tmp_path: Path) -> None:
+    write_series(tmp_path, values(), AFFINE, AcquisitionNumber=lambda k: 1 + k // 3)
+    np.testing.assert_array_equal(read_series(tmp_path)[0], values())

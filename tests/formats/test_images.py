@@ -58,5 +58,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="a folder, not a file"):
         read(tmp_path)
+    for name in "ab":
+        write_png(tmp_path / f"{name}.png", gradient().astype(np.uint8))
     with pytest.raises(ValueError, match="2 files given for one image"):
-        FormatReader(2).read(["a.png", "b.png"])
+        LoadImage(reader=FormatReader(2))([tmp_path / "a.png", tmp_path / "b.png"])

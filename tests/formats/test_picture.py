@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from skimage.color import rgb2lab
 
 from monai_semgan.formats import Picture
@@ -258,3 +258,26 @@ def test_grey_of_16_bits_may_be_called_planar(tmp_path: Path) -> None:
     image = gradient(top=60000).astype(np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", image, extratags=[(ExifTags.Base.PlanarConfiguration, 3, 1, 2, True)])
     np.testing.assert_array_equal(read(tmp_path / "a.tif"), image)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4", "rgb"])
+def test_tiff_is_turned_whatever_its_mode(tmp_path: Path, orientation: int, compression: str | None, kind: str) -> None:
+    upright = colours() if kind == "rgb" else gradient().astype(kind)
+    # what a viewer does, undone (TIFF 6.0, Orientation)
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright.swapaxes(0, 1), 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[274] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    image.save(tmp_path / "a.tif", tiffinfo=tags, **({"compression": compression} if compression else {}))
+    np.testing.assert_array_equal(Picture().read(tmp_path / "a.tif").numpy().T.squeeze(), upright)

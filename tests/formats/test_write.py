@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,7 +98,7 @@ CHANGED = {"datatype", "bitpix", "scl_slope", "scl_inter", "cal_min", "cal_max"}
 
 def save(path: Path, folder: Path, size: int = 64) -> nib.Nifti1Image:
     """Label the voxels above 0 of a volume, by way of the network's grid."""
-    image = read(path, 3)
+    image = read(path, 3, label=True)
     chain = Compose([Orientationd("image", AXIAL, labels=LABELS), FitInPlaned("image", size, enlarge=False)])
     item = chain({"image": image})
     item["pred"] = MetaTensor((item["image"] > 0).float(), meta=item["image"].meta)
@@ -155,11 +156,14 @@ def test_other_formats_have_the_affine(tmp_path: Path, suffix: str) -> None:
     assert written.header.get_xyzt_units()[0] == "mm"
 
 
-def test_tilted_gantry_has_no_qform(tmp_path: Path) -> None:
+def test_tilted_gantry_is_read_by_itk(tmp_path: Path) -> None:
     write_series(tmp_path, values(), affine_of(LEFT, BACK, HEAD), ImagePositionPatient=lambda k: [0, k, 4 * k])
     written = save(tmp_path, tmp_path)
     np.testing.assert_allclose(written.affine[:3, 2], [0, -1, 4])
-    assert written.header["sform_code"] == 1 and written.header["qform_code"] == 0
+    assert written.header["sform_code"] == written.header["qform_code"] == 1
+    # the mask's columns are 1.5 mm wide, and its slices the length of the tilted step apart
+    spacing = sitk.ReadImage(str(tmp_path / "case_mask.nii.gz")).GetSpacing()
+    np.testing.assert_allclose(spacing, [1.5, 0.7, np.hypot(1, 4)], atol=1e-4)
 
 
 def test_classes_are_kept_and_other_grids_refused(tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ from monai.engines import Evaluator
 from monai.transforms import Compose, LoadImaged, Orientationd
 from PIL import Image
 
-from monai_semgan.data import FAILURE, CohortDataset
+from monai_semgan.data import FAILURE, SKIPPED, CohortDataset, cohort
 from monai_semgan.formats import FormatReader, read
 from monai_semgan.metrics import SCORES
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports import CohortReport
+from monai_semgan.reports.cohort_report import in_frame, read_csv, write_csv
 from monai_semgan.transforms import DisplayOrderd
 from monai_semgan.transforms.scores import AXIAL, LABELS
 from tests.image_files import gradient, write_png
@@ -141,7 +142,7 @@ def test_an_interrupted_report_goes_on(tmp_path: Path) -> None:
     path.write_text("".join([lines[0], lines[4], lines[1], lines[2], lines[3][:-4]]))
     report, engine = run(tmp_path, list(SCORES), resume=True)
     # c.png and the one that cannot be read
-    assert report.finished == {"a.png", "b.png", "c.png"} and engine.state.epoch_length == 1
+    assert set(report.finished) == {"a.png", "b.png", "c.png"} and engine.state.epoch_length == 1
     assert sorted(path.read_text().splitlines()) == sorted(whole.splitlines())
     assert (tmp_path / "summary.json").read_text() == summary
     assert engine.state.metrics["dice"] == json.loads(summary)["dice"]["mean"]
@@ -194,7 +195,8 @@ def test_files_of_a_coronal_volume(tmp_path: Path) -> None:
     # 24 columns of 1 mm, 10 slices to the feet, 6 rows of 2 mm
     affine = affine_of(LEFT, FEET, FRONT, spacing=(1.0, 5.0, 2.0))
     values = np.full((24, 10, 6), -1.0, dtype=np.float32)
-    values[4:20, :, 1:5] = 1.0
+    # not of so few values that it is a label map
+    values[4:20, :, 1:5] = np.linspace(0.5, 1.0, 16)[:, None, None]
     image = read(write_volume(tmp_path / "a.nii.gz", values, affine), 3)
     mask = torch.zeros(24, 10, 6)
     mask[8:14, 3:9, 2:4] = 1
@@ -219,6 +221,73 @@ def test_files_of_a_coronal_volume(tmp_path: Path) -> None:
     write(CohortReport(tmp_path / "other"), prediction)
     lines = (tmp_path / "other" / "masks" / "b_slices.csv").read_text().splitlines()
     assert lines == ["slice,reconstruction_error", "1,0.0", "2,0.5", "3,0.25"]
+
+
+def test_what_is_no_image_is_skipped_and_warnings_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = MetaTensor(torch.ones(2, 2), meta={"file_format": "picture", "spatial_shape": [2, 2]})
+    good = Prediction({"file": "a.dcm", "name": "a"}, mask=mask, warnings=("a.dcm, patient 7: padded", "tilted"))
+    other = Prediction({"file": "SR1", "name": "SR1", SKIPPED: True}, failure="SR1 is no image (SR): passed over")
+    report = CohortReport(tmp_path / "out")
+    row = write(report, good)
+    assert (row["status"], row["message"]) == ("ok", "a.dcm, patient 7: padded; tilted")
+    assert caplog.text.count("padded") == 1
+    report.exit_on_failure()
+    row = write(report, other)
+    assert (row["status"], row["message"]) == ("skipped", "SR1 is no image (SR): passed over")
+    assert report.failed == 0
+    with pytest.raises(SystemExit, match="no images"):
+        report.exit_on_failure()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "'=1", "''-", "a=1", "plain\nname", "thor\xe4x"])
+def test_no_cell_is_a_formula_and_all_are_read_as_they_were(tmp_path: Path, text: str) -> None:
+    write_csv(tmp_path / "a.csv", ("file", "score"), [{"file": text, "score": -0.5}])
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        cell = list(csv.reader(file))[1][0]
+    assert cell[0] not in "=+-@\t\r" and cell.lstrip("'") == text.lstrip("'")
+    assert read_csv(tmp_path / "a.csv") == (("file", "score"), [{"file": text, "score": "-0.5"}])
+
+
+def test_resuming_does_another_image_of_the_same_name(tmp_path: Path) -> None:
+    chain = Compose([LoadImaged("image", reader=FormatReader(2), ensure_channel_first=True)])
+
+    def go_on(folder: str) -> list[str]:
+        done = []
+
+        def predict(engine: Any, items: list[dict[str, Any]]) -> list[Prediction]:
+            done.extend(item["file"] for item in items)
+            return [
+                Prediction(i, mask=MetaTensor(i["image"][0] > 9, meta=i["image"].meta), image=i["image"]) for i in items
+            ]
+
+        report = CohortReport(tmp_path / "out", resume=True)
+        dataset = CohortDataset(cohort(tmp_path / folder), chain, finished=report.finished)
+        loader = DataLoader(dataset, batch_size=2, collate_fn=no_collation) if len(dataset) else []
+        if loader:
+            Evaluator("cpu", loader, iteration_update=predict, val_handlers=[report], decollate=False).run()
+        return done
+
+    for folder, rows in (("a", 40), ("b", 50)):
+        (tmp_path / folder).mkdir()
+        write_png(tmp_path / folder / "x.png", gradient(rows).astype(np.uint8))
+    write_png(tmp_path / "a" / "y.png", gradient().astype(np.uint8))
+    assert go_on("a") == ["x.png", "y.png"] and go_on("a") == []
+    assert go_on("b") == ["x.png"] and go_on("b") == []
+    rows = read_csv(tmp_path / "out" / "report.csv")[1]
+    assert sorted(row["file"] for row in rows) == ["x.png", "y.png"]
+    assert Image.open(tmp_path / "out" / "masks" / "x_mask.png").size == (30, 50)
+    # the first is another than what was done last
+    assert go_on("a") == ["x.png"]
+
+
+def test_the_reconstruction_lies_within_the_frame() -> None:
+    drawn = torch.full((1, 8, 8), 0.5)
+    placed = in_frame(drawn, (10, 30, 4, 44), (40, 50))
+    assert placed.shape == (1, 40, 50) and (placed[:, 10:30, 4:44] == 0.5).all()
+    assert (placed == -1).sum() == 40 * 50 - 20 * 40
+    assert in_frame(drawn, (0, 40, 0, 50), (40, 50)) is drawn and in_frame(drawn, None, (40, 50)) is drawn
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:

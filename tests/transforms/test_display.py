@@ -3,16 +3,38 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
-from monai.transforms import Compose, Invertd, Resized
+from monai.transforms import (
+    Compose,
+    HistogramNormalized,
+    Invertd,
+    Resized,
+    ScaleIntensityRangePercentilesd,
+)
+from PIL import Image, ImageDraw
 
-from monai_semgan.transforms import DisplayOrder, DisplayOrderd, ToGrey, ToGreyd, ToRGB, ToRGBd
-from monai_semgan.transforms.display import display_order
+from monai_semgan.formats import Outside
+from monai_semgan.transforms import (
+    ContentFramed,
+    DisplayOrder,
+    DisplayOrderd,
+    EqualiseInsided,
+    ExpectClaimsd,
+    SameFramed,
+    ScaleInsided,
+    ToGrey,
+    ToGreyd,
+    ToRGB,
+    ToRGBd,
+)
+from monai_semgan.transforms.display import content_box, display_order
 from tests.image_files import gradient, oblique_affine
 
 
@@ -138,3 +160,162 @@ def test_metadata_of_rgb_stays(channels: int) -> None:
 def test_rgb_of_other_channel_counts_is_refused(channels: int) -> None:
     with pytest.raises(ValueError, match=f"image has {channels} channels"):
         ToRGB()(torch.zeros(channels, 4, 4))
+
+
+def body(rows: int = 120, columns: int = 100, seed: int = 0) -> np.ndarray:
+    """A noisy picture, bright in the middle and dark, but not black, at its border; 0 to 255."""
+    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+    noise = np.random.default_rng(seed).normal(0, 6, (rows, columns))
+    return (60 + 150 * np.exp(-3 * (x**2 + y**2)) + noise).clip(0, 254).round()
+
+
+def written(image: np.ndarray, *marks: tuple[int, int, str]) -> np.ndarray:
+    """Burn words into an image, at columns and rows."""
+    picture = Image.fromarray(image.astype(np.uint8))
+    for column, row, word in marks:
+        ImageDraw.Draw(picture).text((column, row), word, fill=255 if image[row, column] < 128 else 0)
+    return np.asarray(picture).astype(float)
+
+
+def paper(shape: tuple[int, int]) -> np.ndarray:
+    """A light page that was scanned."""
+    return np.random.default_rng(1).normal(238, 2, shape).clip(0, 255)
+
+
+MARGINS = {
+    "white on all sides": ((20, 30, 12, 25), 255.0),
+    "black bars at the sides": ((0, 0, 60, 60), 0.0),
+    "black bars above and below": ((70, 50, 0, 0), 0.0),
+    "black on one side": ((0, 0, 0, 100), 0.0),
+    "grey": ((15, 15, 15, 15), 128.0),
+}
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_bars_and_borders_are_found(name: str) -> None:
+    (above, below, before, after), value = MARGINS[name]
+    image = np.pad(body(), ((above, below), (before, after)), constant_values=value)
+    box = (above, above + 120, before, before + 100)
+    assert content_box(image) == box
+    # the range does not matter
+    assert content_box(image * 16 - 1000) == box
+
+
+def test_words_and_rulers_in_a_margin_are_no_picture() -> None:
+    image = np.pad(body(360, 320), 60)
+    image = written(image, (5, 5, "PATIENT NAME 01.01.1900"), (420, 20, "R"), (10, 460, "AP 80 kV"))
+    image[100:400, 8:11] = 255
+    assert content_box(image) == (60, 420, 60, 380)
+
+
+def test_a_page_around_a_frame_around_a_picture() -> None:
+    inner = np.pad(body(), 20)
+    page = paper((inner.shape[0] + 50, inner.shape[1] + 60))
+    page[25:-25, 30:-30] = inner
+    assert content_box(page) == (45, 165, 50, 150)
+
+
+def test_blurred_and_noisy_borders_are_found_within_a_pixel_or_two() -> None:
+    image = np.pad(body(), 30, constant_values=255)
+    buffer = BytesIO()
+    Image.fromarray(image.astype(np.uint8)).save(buffer, "JPEG", quality=80)
+    found = content_box(np.asarray(Image.open(buffer)).astype(float))
+    np.testing.assert_allclose(found, (30, 150, 30, 130), atol=2)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        body(),
+        gradient(120, 100),
+        # air beside a body, up to a twentieth of the width, and a body that touches the border
+        np.pad(body(), ((0, 0), (5, 0))),
+        np.where(np.arange(120)[:, None] < 20, 0, body()) + np.pad(np.full((1, 40), 90.0), ((0, 119), (30, 30))),
+        np.zeros((120, 100)),
+        np.pad(body(30, 20), 100),
+    ],
+)
+def test_pictures_without_a_frame_stay(image: np.ndarray) -> None:
+    assert content_box(image) == (0, image.shape[0], 0, image.shape[1])
+
+
+def test_large_images_are_cut_at_most_a_step_off() -> None:
+    image = np.pad(body(1500, 1200), ((400, 410), (0, 0)))
+    np.testing.assert_allclose(content_box(image), (400, 1900, 0, 1200), atol=3)
+
+
+def test_the_picture_within_a_frame_is_cut_out_and_its_mask_put_back() -> None:
+    inner = body()
+    image = MetaTensor(torch.tensor(np.pad(inner, ((20, 30), (12, 25)), constant_values=255))[None].float())
+    chain = Compose([ContentFramed("image"), SameFramed("label")])
+    item = chain({"image": image, "label": MetaTensor(torch.arange(170 * 137).reshape(1, 170, 137))})
+    np.testing.assert_array_equal(item["image"][0], inner)
+    assert item["image"].meta["frame"] == (20, 140, 12, 112)
+    # index (0, 0) is what was (20, 12)
+    np.testing.assert_array_equal(item["image"].affine[:2, -1], [20, 12])
+    assert item["label"].shape == (1, 120, 100) and item["label"][0, 0, 0] == 20 * 137 + 12
+    assert item["image"].meta["warnings"] == [
+        "it has a frame, left out: the picture is rows 21 to 140, columns 13 to 112"
+    ]
+    back = chain.transforms[0].inverse(item)
+    expected = np.pad(inner, ((20, 30), (12, 25)))
+    np.testing.assert_array_equal(back["image"][0], expected)
+
+
+@pytest.mark.parametrize("columns_first", [True, False])
+def test_outside_is_turned_cut_and_left_out_of_masks(columns_first: bool) -> None:
+    # a disk, stored mirrored
+    y, x = np.mgrid[:120, :100]
+    disk = (y - 50) ** 2 + (x - 60) ** 2 <= 30**2
+    upright = np.where(disk, body(), 0)
+    axes = (RIGHT, FEET) if columns_first else (FEET, RIGHT)
+    stored, outside = (a[:, ::-1].T if columns_first else a[:, ::-1] for a in (upright, ~disk))
+    image = MetaTensor(torch.tensor(stored.copy())[None].float(), affine=affine_of(*axes))
+    image.meta["outside"] = Outside(outside)
+    chain = Compose([DisplayOrderd("image"), ContentFramed("image")])
+    item = chain({"image": image})
+    np.testing.assert_array_equal(item["image"][0], upright[20:81, 30:91])
+    np.testing.assert_array_equal(item["image"].meta["outside"].values, ~disk[20:81, 30:91])
+    # it is no surprise to who made the file
+    assert "warnings" not in item["image"].meta
+    item["pred"] = MetaTensor(torch.ones(1, 61, 61), meta=item["image"].meta)
+    mask = Invertd("pred", chain, "image", nearest_interp=False)(item)["pred"]
+    np.testing.assert_array_equal(mask[0] == 1, ~outside)
+
+
+def test_what_is_outside_counts_in_no_statistic() -> None:
+    inner = body()
+    whole = MetaTensor(torch.tensor(inner)[None].float())
+    # the same, and as much again of black that is outside
+    hidden = np.concatenate([np.zeros((120, 100), bool), np.ones((120, 100), bool)], axis=1)
+    wide = MetaTensor(torch.tensor(np.concatenate([inner, np.zeros_like(inner)], axis=1))[None].float())
+    wide.meta["outside"] = Outside(hidden)
+    scale = ScaleInsided("image", lower=0.5, upper=99.5, b_min=0.0, b_max=1.0, clip=True)
+    equalise = EqualiseInsided("image", num_bins=256, min=-1, max=1)
+    for steps in ([scale], [scale, equalise]):
+        expected, found = (Compose(steps)({"image": image})["image"][0].numpy() for image in (whole, wide))
+        np.testing.assert_allclose(found[:, :100], expected, atol=1e-5)
+        assert (found[:, 100:] == (0 if len(steps) == 1 else -1)).all()
+
+
+def test_without_outside_the_statistics_are_monais() -> None:
+    image = {"image": MetaTensor(torch.tensor(body())[None].float())}
+    settings = {"lower": 0.5, "upper": 99.5, "b_min": 0.0, "b_max": 1.0, "clip": True}
+    ours = ScaleInsided("image", **settings)(image)
+    monais = ScaleIntensityRangePercentilesd("image", **settings)(image)
+    assert torch.equal(ours["image"].as_tensor(), monais["image"].as_tensor())
+    equal = {"num_bins": 256, "min": -1, "max": 1}
+    ours, monais = EqualiseInsided("image", **equal)(ours), HistogramNormalized("image", **equal)(monais)
+    assert torch.equal(ours["image"].as_tensor(), monais["image"].as_tensor())
+
+
+def test_what_a_file_claims_to_be_is_compared() -> None:
+    expect = ExpectClaimsd("image", {"Modality": ["CR", "DX"], "ViewPosition": ["PA", "AP"]})
+
+    def told(**claims: str) -> list[str]:
+        meta = {"claims": claims} if claims else {}
+        return expect({"image": MetaTensor(torch.zeros(1, 4, 4), meta=meta)})["image"].meta.get("warnings", [])
+
+    assert told() == told(Modality="DX", ViewPosition="pa ") == told(Modality="CR") == []
+    assert told(Modality="CT", ViewPosition="PA") == ["its Modality is CT, this bundle is for CR, DX"]
+    assert told(Modality="DX", ViewPosition="LL") == ["its ViewPosition is LL, this bundle is for PA, AP"]

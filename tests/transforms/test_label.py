@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from monai.data import MetaTensor
 
+from monai_semgan.formats import read
 from monai_semgan.transforms import BinaryMask, BinaryMaskd, SameGridd
-from tests.volume_files import BACK, FRONT, HEAD, LEFT, affine_of
+from tests.image_files import gradient, write_nifti
+from tests.volume_files import BACK, FEET, FRONT, HEAD, LEFT, affine_of, rotation
 
 AFFINE = affine_of(LEFT, BACK, HEAD)
 
@@ -33,6 +39,48 @@ def moved(row: int, column: int, value: float) -> np.ndarray:
     return affine
 
 
+def turned(angle: float) -> np.ndarray:
+    affine = AFFINE.copy()
+    affine[:3, :3] = rotation(0, 0, angle) @ affine[:3, :3]
+    return affine
+
+
+@given(st.permutations(range(3)), st.tuples(*[st.booleans()] * 3))
+def test_labels_in_another_order_are_brought_to_the_image(order: list[int], flips: tuple[bool, ...]) -> None:
+    right = torch.arange(4 * 5 * 6).reshape(1, 4, 5, 6).float()
+    # index of the image's voxel from that of the label's
+    to_image = np.zeros((4, 4))
+    to_image[3, 3] = 1
+    label = right.permute(0, *(axis + 1 for axis in order))
+    for axis, (source, flip) in enumerate(zip(order, flips)):
+        to_image[source, axis] = -1 if flip else 1
+        to_image[source, 3] = right.shape[1 + source] - 1 if flip else 0
+        label = label.flip(axis + 1) if flip else label
+    pair = item()
+    shape = np.array(label.shape[1:])
+    meta = {"original_affine": AFFINE @ to_image, "spatial_shape": shape}
+    pair["label"] = MetaTensor(label.contiguous(), AFFINE @ to_image, meta=meta)
+    found = SameGridd("label")(pair)["label"]
+    np.testing.assert_array_equal(found.as_tensor(), right)
+    np.testing.assert_allclose(found.affine, AFFINE, atol=1e-9)
+    assert tuple(found.meta["spatial_shape"]) == (4, 5, 6)
+
+
+def test_a_flipped_label_of_a_single_image_is_brought_to_it(tmp_path: Path) -> None:
+    array = gradient().T
+    affine = affine_of(LEFT, FEET, BACK)
+    flipped = affine.copy()
+    flipped[:3, 1], flipped[:3, 3] = -affine[:3, 1], affine[:3, 3] + 39 * affine[:3, 1]
+    image = read(write_nifti(tmp_path / "image.nii", array, affine), 2)
+    label = read(write_nifti(tmp_path / "label.nii", np.uint8(array[:, ::-1] > 100), flipped), 2)
+    found = SameGridd("label")({"image": image, "label": label})["label"]
+    np.testing.assert_array_equal(found[0] > 0, array > 100)
+    np.testing.assert_allclose(found.affine, image.affine)
+    # one that was made of a picture says nothing
+    plain = read(write_nifti(tmp_path / "plain.nii", np.uint8(array > 100), np.eye(4)), 2)
+    assert SameGridd("label")({"image": image, "label": plain})["label"] is plain
+
+
 @pytest.mark.parametrize(
     "pair, message",
     [
@@ -45,7 +93,12 @@ def moved(row: int, column: int, value: float) -> np.ndarray:
             r"its origin is \[12.0, -7.0, 33.0\], the image's \[12.0, -7.0, 31.0\]: resample",
         ),
         (item(affine=moved(2, 2, 5)), r"its spacing is \[1.5, 0.7, 5.0\], the image's \[1.5, 0.7, 4.0\]: resample"),
-        (item(affine=affine_of(LEFT, FRONT, HEAD)), r"its direction is .* 1\.0, .*the image's .* -1\.0, "),
+        (item(affine=turned(0.1)), r"its direction is .*0\.0998.*the image's .* -1\.0, "),
+        # stored the other way, and 0.7 mm a voxel off
+        (
+            item(affine=affine_of(LEFT, FRONT, HEAD)),
+            r"its origin is \[12.0, -4.2, 31.0\], the image's \[12.0, -7.0, 31",
+        ),
     ],
 )
 def test_other_grids_are_told(pair: dict, message: str) -> None:

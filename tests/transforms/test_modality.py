@@ -12,8 +12,15 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Orientationd
 
-from monai_semgan.formats import read
-from monai_semgan.transforms import ByModalityd, CTWindow, CTWindowd, FitInPlaned
+from monai_semgan.formats import Outside, read
+from monai_semgan.transforms import (
+    ByModalityd,
+    CTWindow,
+    CTWindowd,
+    EmptyOutsided,
+    FitInPlaned,
+    ThresholdByModalityd,
+)
 from monai_semgan.transforms.scores import AXIAL, LABELS
 from tests.volume_files import BACK, HEAD, LEFT, affine_of, write_series
 
@@ -24,6 +31,34 @@ def test_an_item_tells_its_modality_or_has_that_of_all() -> None:
     assert scale({"modality": "mri"})["by"] == "percentiles"
     with pytest.raises(ValueError, match="modality is 'pet', known are ct, mri"):
         scale({"modality": "pet"})
+
+
+def test_the_file_tells_the_modality_before_the_setting_and_after_the_item(tmp_path: Path) -> None:
+    write_series(tmp_path, np.arange(120).reshape(6, 5, 4), affine_of(LEFT, BACK, HEAD), Modality="MR")
+    image = read(tmp_path, 3)
+    scale = ByModalityd({"ct": lambda d: d | {"by": "ct"}, "mri": lambda d: d | {"by": "mri"}}, "ct")
+    assert scale({"image": image})["by"] == "mri"
+    assert scale({"image": image, "modality": "ct"})["by"] == "ct"
+    decide = ThresholdByModalityd("pred", {"ct": 0.7, "mri": 0.5}, "ct")
+    pred = torch.tensor([[0.4, 0.6, 0.8]])
+    assert decide({"image": image, "pred": pred})["pred"].tolist() == [[0, 1, 1]]
+    assert decide({"pred": pred})["pred"].tolist() == [[0, 0, 1]]
+    assert ThresholdByModalityd("pred", 0.3, "ct")({"pred": pred})["pred"].tolist() == [[1, 1, 1]]
+
+
+def test_masks_are_empty_outside() -> None:
+    outside = np.zeros((6, 5, 4), bool)
+    outside[:, :, 1] = outside[0] = True
+    image = MetaTensor(torch.rand(1, 6, 5, 4), affine_of(LEFT, BACK, HEAD), meta={"outside": Outside(outside)})
+    chain = Compose([EmptyOutsided("image"), Orientationd("image", AXIAL, labels=LABELS)])
+    item = chain({"image": image})
+    item["pred"] = MetaTensor(torch.ones(item["image"].shape), meta=item["image"].meta)
+    mask = Invertd("pred", chain, "image", nearest_interp=False)(item)["pred"]
+    np.testing.assert_array_equal(mask[0] == 1, ~outside)
+    # without anything outside
+    item = chain({"image": MetaTensor(torch.rand(1, 6, 5, 4), affine_of(LEFT, BACK, HEAD))})
+    item["pred"] = MetaTensor(torch.ones(item["image"].shape), meta=item["image"].meta)
+    assert (Invertd("pred", chain, "image", nearest_interp=False)(item)["pred"] == 1).all()
 
 
 def fit(fill: float) -> FitInPlaned:
@@ -75,11 +110,19 @@ def volume_of(low: float, high: float, **meta: object) -> MetaTensor:
     return MetaTensor(torch.tensor([[low, high]]), meta={"filename_or_obj": "p1/ct.nii.gz", **meta})
 
 
-@pytest.mark.parametrize("low, high", [(0, 4095), (-150, 5), (-50, 400)])
-def test_other_ranges_warn(low: float, high: float, caplog: pytest.LogCaptureFixture) -> None:
-    out = CTWindowd("image")({"image": volume_of(float(low), float(high))})["image"]
+@pytest.mark.parametrize("low, high, meta", [(-150, 5, {}), (0, 900, {"intensity_scale": "hu"})])
+def test_other_ranges_warn(low: float, high: float, meta: dict) -> None:
+    out = CTWindowd("image")({"image": volume_of(float(low), float(high), **meta)})["image"]
     assert out.min() >= -1 and out.max() <= 1 and isinstance(out, MetaTensor)
-    assert f"p1/ct.nii.gz: values from {low} to {high} are neither Hounsfield units nor 8 bits" in caplog.text
+    assert out.meta["warnings"] == [
+        f"its values from {low} to {high} are not those of a CT in Hounsfield units: is it one?"
+    ]
+
+
+@pytest.mark.parametrize("low, high", [(0, 4095), (-50, 400), (24, 1386), (1, 65448), (-200, 65448)])
+def test_values_that_are_no_hounsfield_units_are_refused(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match=rf"^ct.nii.gz has values from {low} to {high}: in Hounsfield units air is at"):
+        CTWindow()(volume_of(float(low), float(high)))
 
 
 @pytest.mark.parametrize(

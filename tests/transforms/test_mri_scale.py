@@ -67,8 +67,11 @@ def test_percentiles_are_those_of_the_body() -> None:
 def test_one_value_and_negative_values(caplog: pytest.LogCaptureFixture) -> None:
     assert MRIScale()(torch.full((1, 8, 8, 2), 5.0)).isfinite().all()
     assert not caplog.text
-    MRIScaled("image")({"image": scan() - 1000})
-    assert "t2.nii: values from -999.9" in caplog.text and "are not those of MRI" in caplog.text
+    image = MRIScaled("image")({"image": scan() - 1000})["image"]
+    assert image.meta["warnings"][0].startswith("its values from -999.9")
+    # where nothing carries it
+    MRIScale()((scan() - 1000).as_tensor())
+    assert "are not those of MRI" in caplog.text
 
 
 def test_percentiles_become_landmarks() -> None:
