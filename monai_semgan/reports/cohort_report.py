@@ -32,7 +32,8 @@ from monai_semgan.reports.overlay import LABEL_COLOUR, overlay, page
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error")
+QUALITY = ("predicted_dice", "predicted_dice_low", "predicted_dice_high")
+COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error", *QUALITY, "look")
 # of a run, or of one of the processes that share it
 REPORT = r"report(\.\d+)?\.csv"
 # which images a run did, beside its reports
@@ -71,6 +72,7 @@ class CohortReport:
         resume: go on with the report of an interrupted run; otherwise its files are replaced.
         rank: number of this process.
         world_size: number of processes; with several, ``torch.distributed`` has to join them before the run.
+        look_below: predicted Dice below which the column "look" says so, in [0, 1].
 
     Raises:
         ValueError: when a score is unknown.
@@ -87,6 +89,7 @@ class CohortReport:
         resume: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        look_below: float = 0.85,
     ) -> None:
         self.output_dir = Path(str(output_dir))
         self.path = self.output_dir / (f"report.{rank}.csv" if world_size > 1 else "report.csv")
@@ -96,6 +99,7 @@ class CohortReport:
         self.resume = resume
         self.rank = rank
         self.world_size = world_size
+        self.look_below = look_below
         self.scores = known_scores(scores, REPORTED_SCORES) if scores else ()
         self.columns = (*COLUMNS, "patient", *self.scores) if self.scores else COLUMNS
         self.rows: list[dict[str, Any]] = []
@@ -232,11 +236,12 @@ class CohortReport:
             masks.insert(0, (upright(prediction.label) > 0, LABEL_COLOUR))
         if image.ndim == 4:
             return page(image, masks, prediction.slice_errors)
+        told = caption(prediction)
         reconstruction = prediction.reconstruction
         if reconstruction is None:
-            return overlay(image.numpy(), masks)
+            return overlay(image.numpy(), masks, caption=told)
         frame = getattr(prediction.image, "meta", {}).get("frame")
-        return overlay(image.numpy(), masks, in_frame(reconstruction, frame, image.shape[1:]).numpy())
+        return overlay(image.numpy(), masks, in_frame(reconstruction, frame, image.shape[1:]).numpy(), told)
 
     def completed(self, engine: Engine) -> None:
         """Join the reports of all processes and runs; write and log the summary."""
@@ -246,6 +251,7 @@ class CohortReport:
             return
         if self.world_size > 1 or self.resume:
             self._join()
+        self._sort()
         skipped = sum(row["status"] == "skipped" for row in self.rows)
         passed = f", {skipped} that are no images passed over" if skipped else ""
         images = len(self.rows) - skipped
@@ -265,6 +271,14 @@ class CohortReport:
                 engine.state.metrics[key] = values["mean"]
                 logger.info("%s: %s", key, ", ".join(f"{name} {values[name]}" for name in columns[1:]))
 
+    def _sort(self) -> None:
+        """Put what a user has to look at first: failures, then masks from the lowest predicted Dice on."""
+        if any(row["predicted_dice"] is not None for row in self.rows):
+            order = {"failed": 0, "ok": 1, "skipped": 2}
+            # images without a prediction keep their order
+            self.rows.sort(key=lambda row: (order[row["status"]], 2.0 if (d := row["predicted_dice"]) is None else d))
+            write_csv(self.path.with_name("report.csv"), self.columns, self.rows)
+
     def _row(self, prediction: Prediction, files: dict[str, str]) -> dict[str, Any]:
         item, failure = prediction.item, prediction.failure
         row: dict[str, Any] = dict.fromkeys(self.columns)
@@ -275,6 +289,9 @@ class CohortReport:
             reconstruction_error=rounded(prediction.reconstruction_error) if failure is None else None,
             **files,
         )
+        if prediction.quality is not None and failure is None:
+            row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality), strict=True))
+            row["look"] = "look" if prediction.quality.dice < self.look_below else ""
         if self.scores:
             row["patient"] = item.get("patient", item.get("name", row["file"]))
             row.update({key: rounded(prediction.scores.get(key)) for key in self.scores if failure is None})
@@ -288,7 +305,9 @@ class CohortReport:
         if row["status"] == "skipped":
             logger.info("%sskipped: %s", head, row["message"])
             return
-        parts = [f"{key} {row[key]}" for key in (*self.scores[:1], "reconstruction_error") if row.get(key) is not None]
+        told = (*self.scores[:1], "predicted_dice", "reconstruction_error")
+        parts = [f"{key} {row[key]}" for key in told if row.get(key) is not None]
+        parts += ["LOOK AT IT"] if row["look"] else []
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
         if row["message"]:
@@ -305,7 +324,7 @@ class CohortReport:
                 f"{path} has columns {list(columns)}, this run writes {list(self.columns)}: resume with the "
                 "configs and scores that it was begun with, or begin anew without resume"
             )
-        numbers = ("reconstruction_error", *self.scores)
+        numbers = ("reconstruction_error", *QUALITY, *self.scores)
         return [
             {key: (float(value) if key in numbers else value) if value else None for key, value in row.items()}
             | {"message": row["message"]}
@@ -348,6 +367,12 @@ class CohortReport:
             }
             for name, rows in groups.items()
         ]
+
+
+def caption(prediction: Prediction) -> str:
+    """What the overlay of a mask says of it."""
+    quality = prediction.quality
+    return "" if quality is None else f"predicted Dice {quality.dice:.2f} ({quality.low:.2f} to {quality.high:.2f})"
 
 
 def rounded(value: float | None) -> float | None:

@@ -17,6 +17,8 @@ LABEL_COLOUR = (0, 200, 255)
 SMALLEST, LARGEST = 256, 1024
 # longer side of a slice on a page
 TILE = 320
+# height of a line of text
+CAPTION = 16
 
 Colour = tuple[int, ...]
 
@@ -40,7 +42,10 @@ def outline(tile: np.ndarray, masks: Sequence[tuple[np.ndarray, Colour]], mode: 
 
 
 def overlay(
-    image: np.ndarray, masks: Sequence[tuple[np.ndarray, Colour]], reconstruction: np.ndarray | None = None
+    image: np.ndarray,
+    masks: Sequence[tuple[np.ndarray, Colour]],
+    reconstruction: np.ndarray | None = None,
+    caption: str = "",
 ) -> np.ndarray:
     """Draw two or three tiles side by side: the image, the image with contours, the reconstruction if there is one.
 
@@ -50,6 +55,7 @@ def overlay(
         image: ``(1, 3 or 4, H, W)``, any range: drawn from its 0.5th to its 99.5th percentile.
         masks: masks ``(H, W)`` to outline, and their colours; later ones lie on top.
         reconstruction: ``(1 or 3, h, w)`` in [-1, 1]; stretched to the tile.
+        caption: text below the tiles; none by default.
 
     Returns:
         RGB picture, ``(height, width, 3)``.
@@ -63,7 +69,13 @@ def overlay(
     tiles = [tile, outline(tile, masks, "thick")]
     if reconstruction is not None:
         tiles.append(to_rgb(reconstruction, -1.0, 1.0, size))
-    return np.concatenate(tiles, axis=1)
+    picture = np.concatenate(tiles, axis=1)
+    if not caption:
+        return picture
+    sheet = Image.new("RGB", (picture.shape[1], picture.shape[0] + CAPTION))
+    sheet.paste(Image.fromarray(picture))
+    ImageDraw.Draw(sheet).text((4, picture.shape[0] + 2), caption, fill=(255, 255, 255))
+    return np.asarray(sheet)
 
 
 def spread(mask: np.ndarray, number: int) -> list[int]:

@@ -23,9 +23,10 @@ from PIL import Image
 from monai_semgan.data import FAILURE, SKIPPED, CohortDataset, cohort
 from monai_semgan.formats import FormatReader, read
 from monai_semgan.metrics import SCORES
+from monai_semgan.networks.nets.dice_calibration import Quality
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports import CohortReport
-from monai_semgan.reports.cohort_report import in_frame, read_csv, write_csv
+from monai_semgan.reports.cohort_report import COLUMNS, caption, in_frame, read_csv, write_csv
 from monai_semgan.transforms import DisplayOrderd
 from monai_semgan.transforms.scores import AXIAL, LABELS
 from tests.image_files import gradient, write_png
@@ -35,7 +36,9 @@ DICE = {"a": 0.9, "b": 0.7, "c": 0.5}
 MASK_COLOUR = (255, 128, 0)
 
 
-def run(folder: Path, scores: Sequence[str] = (), resume: bool = False) -> tuple[CohortReport, Evaluator]:
+def run(
+    folder: Path, scores: Sequence[str] = (), resume: bool = False, quality: dict[str, Quality] | None = None
+) -> tuple[CohortReport, Evaluator]:
     """Three images, of which two are of one patient, and one that cannot be read."""
 
     def predict(engine: Any, items: list[dict[str, Any]]) -> list[Prediction]:
@@ -49,6 +52,7 @@ def run(folder: Path, scores: Sequence[str] = (), resume: bool = False) -> tuple
                 image=torch.zeros(1, 4, 4),
                 # one pixel of 16 is 0.5 off
                 reconstruction=torch.eye(4)[None] * torch.tensor([0.5, 0, 0, 0]),
+                quality=(quality or {}).get(item["name"]),
                 scores={"dice": DICE[item["name"]], "iou": 0.5, "thresholded_iou": 0.0, **distance},
             )
             for item in items
@@ -65,6 +69,23 @@ def run(folder: Path, scores: Sequence[str] = (), resume: bool = False) -> tuple
     return report, engine
 
 
+def test_masks_to_look_at_come_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    quality = {"a": Quality(0.9612, 0.94, 0.98), "b": Quality(0.62, 0.4, 0.8), "c": Quality(0.85, 0.8, 0.9)}
+    report, _ = run(tmp_path / "out", quality=quality)
+    rows = table(report.path)
+    assert [row["file"] for row in rows] == ["d.png", "b.png", "c.png", "a.png"]
+    assert [row["look"] for row in rows] == ["", "look", "", ""]
+    assert [row["predicted_dice"] for row in rows] == ["", "0.62", "0.85", "0.961"]
+    assert (rows[1]["predicted_dice_low"], rows[1]["predicted_dice_high"]) == ("0.4", "0.8")
+    assert any("b.png: ok, predicted_dice 0.62" in text and "LOOK AT IT" in text for text in caplog.messages)
+    # a run that goes on knows what it reads
+    again, _ = run(tmp_path / "out", resume=True, quality=quality)
+    assert table(again.path) == rows
+    assert caption(Prediction({}, quality=quality["b"])) == "predicted Dice 0.62 (0.40 to 0.80)"
+    assert caption(Prediction({})) == ""
+
+
 def table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -74,7 +95,7 @@ def test_a_row_and_a_log_line_for_each_image(tmp_path: Path, caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     report, _ = run(tmp_path / "out")
     rows = table(tmp_path / "out" / "report.csv")
-    assert list(rows[0]) == ["file", "status", "message", "mask", "overlay", "reconstruction_error"]
+    assert list(rows[0]) == [*COLUMNS]
     assert [(row["file"], row["status"]) for row in rows] == [(f"{n}.png", "ok") for n in "abc"] + [("d.png", "failed")]
     assert rows[0]["mask"] == "masks/a_mask.png" and rows[0]["reconstruction_error"] == "0.125"
     assert rows[3]["message"] == 'd.png is damaged, "truncated"' and rows[3]["mask"] == ""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_semgan.reports.overlay import LABEL_COLOUR, TILE, overlay, page, spread
+from monai_semgan.reports.overlay import CAPTION, LABEL_COLOUR, TILE, overlay, page, spread
 from tests.image_files import colours, gradient
 from tests.volume_files import BACK, HEAD, LEFT, affine_of
 
@@ -93,3 +93,12 @@ def test_captions_and_a_page_without_mask() -> None:
     drawn = page(volume, [(np.zeros((8, 8, 3), dtype=bool), MASK_COLOUR)], slices=2)
     assert drawn.shape == (TILE, 2 * TILE, 3)
     assert drawn[:20].any() and not drawn[20:].any()
+
+
+def test_a_caption_stands_below_the_tiles() -> None:
+    image = np.random.default_rng(0).random((1, 300, 300))
+    mask = [(image[0] > 2, (255, 0, 0))]
+    plain, told = overlay(image, mask), overlay(image, mask, caption="predicted Dice 0.62")
+    assert told.shape == (plain.shape[0] + CAPTION, *plain.shape[1:])
+    assert np.array_equal(told[: len(plain)], plain)
+    assert told[len(plain) :].max() > 200 and told[len(plain) :, 300:].max() == 0
