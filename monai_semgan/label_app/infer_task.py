@@ -115,7 +115,9 @@ class SemanticGANInferTask(InferTask):
         file = self.write(prediction.mask, request)
         seconds = {"infer": round(prediction.seconds, 2), "total": round(time.perf_counter() - begin, 2)}
         # OHIF reads "centroids", also where there are none
-        return file, {"label_names": self.labels, "latencies": seconds, "centroids": {}}
+        told = {"label_names": self.labels, "latencies": seconds, "centroids": {}}
+        quality = prediction.quality
+        return file, told if quality is None else {**told, "predicted_dice": quality._asdict()}
 
     def predictor(self, request: dict[str, Any]) -> Predictor:
         """Make what segments as a client chose; the last one is kept.

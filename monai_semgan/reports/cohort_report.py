@@ -23,6 +23,7 @@ from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
 from PIL import Image
+from scipy.stats import spearmanr
 
 from monai_semgan import formats
 from monai_semgan.data.cohort import SKIPPED, failure_reason, state_of
@@ -263,11 +264,15 @@ class CohortReport:
         write_csv(self.output_dir / "patients.csv", ("patient", "images", *self.scores), patients)
         columns = ("score", "n", "mean", "std", "median", "min", "max")
         write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in self.scores])
+        foretold = prediction_scores(self.rows, self.look_below)
+        if foretold:
+            logger.info("predicted Dice: %s", ", ".join(f"{name} {value}" for name, value in foretold.items()))
+            summary["predicted_dice"] = foretold
         counts = {"images": images, "failed": self.failed, "patients": len(patients)}
         text = json.dumps({**counts, **summary}, indent=2)
         (self.output_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
         for key, values in summary.items():
-            if values["n"]:
+            if key in self.scores and values["n"]:
                 engine.state.metrics[key] = values["mean"]
                 logger.info("%s: %s", key, ", ".join(f"{name} {values[name]}" for name in columns[1:]))
 
@@ -367,6 +372,34 @@ class CohortReport:
             }
             for name, rows in groups.items()
         ]
+
+
+def prediction_scores(rows: Iterable[dict[str, Any]], low: float) -> dict[str, Any]:
+    """Compare predicted with true Dice.
+
+    Args:
+        rows: rows with "predicted_dice", its interval, and "dice".
+        low: Dice below which a mask is bad.
+
+    Returns:
+        "n"; "spearman", the rank correlation; "mean_absolute_error"; "coverage", the share of masks whose Dice lies in
+        its interval; "auroc", the probability that a bad mask has the lower prediction of a bad and a good one (None
+        where all are alike). Empty for less than two such rows.
+    """
+    known = [row for row in rows if row.get("predicted_dice") is not None and row.get("dice") is not None]
+    if len(known) < 2:
+        return {}
+    found, below, above, true = (np.array([row[key] for row in known], float) for key in (*QUALITY, "dice"))
+    bad = true < low
+    pairs = found[bad][:, None], found[~bad][None]
+    auroc = ((pairs[0] < pairs[1]) + 0.5 * (pairs[0] == pairs[1])).mean() if bad.any() and not bad.all() else None
+    return {
+        "n": len(known),
+        "spearman": rounded(spearmanr(found, true).statistic),
+        "mean_absolute_error": rounded(np.abs(found - true).mean()),
+        "coverage": rounded(((below <= true) & (true <= above)).mean()),
+        "auroc": rounded(auroc),
+    }
 
 
 def caption(prediction: Prediction) -> str:

@@ -26,7 +26,7 @@ from monai_semgan.metrics import SCORES
 from monai_semgan.networks.nets.dice_calibration import Quality
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports import CohortReport
-from monai_semgan.reports.cohort_report import COLUMNS, caption, in_frame, read_csv, write_csv
+from monai_semgan.reports.cohort_report import COLUMNS, caption, in_frame, prediction_scores, read_csv, write_csv
 from monai_semgan.transforms import DisplayOrderd
 from monai_semgan.transforms.scores import AXIAL, LABELS
 from tests.image_files import gradient, write_png
@@ -67,6 +67,17 @@ def run(
     engine = Evaluator("cpu", loader, iteration_update=predict, val_handlers=[report], decollate=False)
     engine.run()
     return report, engine
+
+
+def test_predictions_are_compared_with_the_truth() -> None:
+    names = ("predicted_dice", "predicted_dice_low", "predicted_dice_high", "dice")
+    values = [(0.9, 0.8, 0.95, 0.92), (0.8, 0.7, 0.9, 0.6), (0.95, 0.9, 1.0, 0.97), (0.85, 0.6, 0.9, 0.7)]
+    found = prediction_scores([dict(zip(names, row)) for row in values], 0.85)
+    assert found["n"] == 4 and found["spearman"] == pytest.approx(1.0)
+    assert found["mean_absolute_error"] == pytest.approx((0.02 + 0.2 + 0.02 + 0.15) / 4)
+    assert found["coverage"] == 0.75 and found["auroc"] == 1.0
+    assert prediction_scores([dict(zip(names, row)) for row in values], 0.1)["auroc"] is None
+    assert prediction_scores([dict.fromkeys(names)] * 3, 0.85) == {}
 
 
 def test_masks_to_look_at_come_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
