@@ -6,7 +6,7 @@
 ``semgan calibrate lung_xray DATALIST --list val``
 
 The images of a labelled list, and copies of them that are harder to segment, are segmented and scored. A rising curve
-is fitted to confidence and Dice of all; the interval is split-conformal (Vovk et al. 2005), of the images as they are.
+is fitted to confidence and Dice of all, and a split-conformal interval (Vovk et al. 2005) around it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from monai_semgan.transforms.differentiable_augmentation import DifferentiableAu
 
 logger = logging.getLogger(__name__)
 
+# labelled images at least
+FEWEST = 10
 FILES = ("inference.yaml", "evaluate.yaml")
 # synthetic failures: other exposures, other scanners, up to what nobody could read; the label stays where it is
 HARDER: dict[str, Any] = {"curve": 1.0, "brightness": 0.6, "contrast": 1.5, "shading": 0.8, "blur": 4.0, "noise": 0.8}
@@ -102,35 +104,30 @@ def scored(prediction: Prediction, copy: int) -> dict[str, Any]:
     }
 
 
-def fit(
-    confidence: Sequence[float], dice: Sequence[float], plain: Sequence[bool], coverage: float = 0.9
-) -> DiceCalibration:
+def fit(confidence: Sequence[float], dice: Sequence[float], coverage: float = 0.9) -> DiceCalibration:
     r"""Fit curve and interval.
 
     The curve is the isotonic regression of Dice on confidence, taken at quantiles of the confidence. The margins are
-    quantiles of :math:`(d - \hat d) / (1.01 - \hat d)` in the plain images, which leave out the same share on both
-    sides, of rank :math:`\lceil (n + 1) q \rceil`.
+    quantiles of :math:`(d - \hat d) / (1.01 - \hat d)`, which leave out the same share on both sides, of rank
+    :math:`\lceil (n + 1) q \rceil`.
 
     Args:
         confidence: confidence of each mask.
         dice: its Dice.
-        plain: whether it is of an image as it is.
         coverage: share of masks whose Dice is to lie in the interval.
 
     Raises:
-        ValueError: for less than 10 plain images, from which no interval follows.
+        ValueError: when all masks have the same confidence.
     """
-    c, d, use = np.asarray(confidence, float), np.asarray(dice, float), np.asarray(plain, bool)
-    if use.sum() < 10:
-        raise ValueError(f"{int(use.sum())} labelled images are too few for an interval: give a list of at least 10")
+    c, d = np.asarray(confidence, float), np.asarray(dice, float)
     order = np.argsort(c, kind="stable")
     rising = isotonic_regression(d[order]).x
     at = np.quantile(c, np.linspace(0, 1, KNOTS))
     if at[0] == at[-1]:
         raise ValueError(f"all masks have the confidence {c[0]:.3f}: is this network trained?")
     knots = np.stack([at, np.interp(at, c[order], rising)], axis=1).clip(0, 1)
-    predicted = np.interp(c[use], *knots.T)
-    errors = np.sort((d[use] - predicted) / (1.01 - predicted))
+    predicted = np.interp(c, *knots.T)
+    errors = np.sort((d - predicted) / (1.01 - predicted))
     rank = min(len(errors), math.ceil((len(errors) + 1) * (1 + coverage) / 2)) - 1
     calibration = DiceCalibration()
     calibration.fit(knots.tolist(), [max(0.0, -errors[::-1][rank]), max(0.0, errors[rank])])
@@ -164,7 +161,9 @@ def calibrate(
     """
     rows = measure(bundle, datalist, list_key, ckpt_path=weights, **settings)
     confidence, dice = [row["confidence"] for row in rows], [row["dice"] for row in rows]
-    found = fit(confidence, dice, [row["copy"] == 0 for row in rows])
+    if (images := sum(row["copy"] == 0 for row in rows)) < FEWEST:
+        raise ValueError(f"{images} labelled images are too few for an interval: give a list of at least {FEWEST}")
+    found = fit(confidence, dice)
     if table is not None:
         with Path(table).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))

@@ -33,7 +33,7 @@ def test_the_interval_holds_its_share_of_new_images() -> None:
         return confidence, (truth + random.normal(0, 0.3, n) * (1.01 - truth)).clip(0, 1)
 
     confidence, dice = draw(400)
-    calibration = fit(confidence, dice, [True] * 400)
+    calibration = fit(confidence, dice)
     held, errors = [], []
     for c, d in zip(*draw(4000)):
         found = calibration.predict(c)
@@ -44,23 +44,9 @@ def test_the_interval_holds_its_share_of_new_images() -> None:
     assert np.mean(errors) < 0.03
 
 
-def test_harder_copies_shape_the_curve_and_not_the_interval() -> None:
-    good = np.linspace(0.9, 1.0, 50)
-    bad = np.linspace(0.3, 0.8, 50)
-    random = np.random.default_rng(1)
-    dice = np.concatenate([good, bad + random.normal(0, 0.2, 50)]).clip(0, 1)
-    calibration = fit(np.concatenate([good, bad]), dice, [True] * 50 + [False] * 50)
-    found = calibration.predict(0.95)
-    assert found is not None and found.high - found.low < 0.03
-    worse = calibration.predict(0.5)
-    assert worse is not None and worse.dice == pytest.approx(0.5, abs=0.1)
-
-
-def test_too_little_to_learn_from_is_told() -> None:
-    with pytest.raises(ValueError, match="9 labelled images are too few"):
-        fit([0.5] * 20, [0.5] * 20, [True] * 9 + [False] * 11)
+def test_masks_that_are_all_alike_teach_nothing() -> None:
     with pytest.raises(ValueError, match="all masks have the confidence 0.500"):
-        fit([0.5] * 20, [0.5] * 20, [True] * 20)
+        fit([0.5] * 20, [0.5] * 20)
 
 
 def test_copies_change_intensities_and_keep_metadata() -> None:
