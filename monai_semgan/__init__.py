@@ -31,7 +31,7 @@ def segment(images: Any, bundle: str | os.PathLike[str] | Bundle, preset: str | 
             :meth:`monai_semgan.predictor.Predictor.__call__`.
         bundle: a bundle's folder, or the name of one that came with the package, such as ``"lung_xray"``.
         preset: "fast", "balanced" or "best"; by default the bundle's own.
-        settings: "device", and values of the bundle's inference config by id.
+        settings: "answer", "device", and values of the bundle's inference config by id.
 
     Returns:
         A :class:`monai_semgan.predictor.Prediction`; of a list a list.

@@ -130,10 +130,14 @@ class Bundle:
         parser.parse()
         return parser
 
-    def predictor(self, preset: str | None = None, *, device: str = "auto", **settings: Any) -> Predictor:
+    def predictor(
+        self, preset: str | None = None, *, answer: str | None = None, device: str = "auto", **settings: Any
+    ) -> Predictor:
         """Make the object that segments images; see :meth:`monai_semgan.predictor.Predictor.from_bundle`."""
         if preset is not None:
             settings["displayable_configs::preset"] = preset
+        if answer is not None:
+            settings["displayable_configs::answer"] = answer
         if device != "auto":
             settings["device"] = device
         parser = self.parser(INFERENCE, **settings)

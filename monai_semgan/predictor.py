@@ -159,6 +159,7 @@ class Predictor:
         bundle: str | os.PathLike[str] | Bundle,
         preset: str | None = None,
         *,
+        answer: str | None = None,
         device: str = "auto",
         **settings: Any,
     ) -> Predictor:
@@ -167,6 +168,7 @@ class Predictor:
         Args:
             bundle: the bundle, its folder, or the name of one that came with the package, such as ``"lung_xray"``.
             preset: "fast", "balanced" or "best"; by default the bundle's own, "balanced" but for photographs of skin.
+            answer: "student", "gan" or "both"; by default the bundle's own.
             device: "auto", "cpu", "cuda" or "cuda:1".
             settings: values of the bundle's inference config by id, such as ``ckpt_path="my.pt"``.
 
@@ -175,7 +177,7 @@ class Predictor:
             ValueError: for an unknown preset, device or setting.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-        return opened.predictor(preset, device=device, **settings)
+        return opened.predictor(preset, answer=answer, device=device, **settings)
 
     def __call__(self, images: Any, **item: Any) -> Any:
         """Segment one image, or several.

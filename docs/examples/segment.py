@@ -18,7 +18,7 @@ from monai_semgan import Predictor
 from monai_semgan.reports.overlay import overlay
 
 # "fast", "balanced" or "best"; the first call of a process loads the weights, keep the predictor for many images
-predictor = Predictor.from_bundle("lung_xray", preset="fast")
+predictor = Predictor.from_bundle("lung_xray", preset="fast", answer="both")
 
 if len(sys.argv) > 1:
     file = sys.argv[1]
@@ -32,8 +32,8 @@ else:
 prediction = predictor(file)
 share = float((prediction.mask > 0).float().mean())
 print(f"{', '.join(prediction.classes)}: {share:.1%} of the image, in {prediction.seconds:.1f} s")
-# a large one says that the model does not understand the image: do not trust the mask
-print(f"reconstruction error {prediction.reconstruction_error:.3f}")
+# what a mask without a label is expected to score; and a large error says that the generator cannot redraw the image
+print(f"predicted Dice {prediction.quality.dice:.2f}, reconstruction error {prediction.reconstruction_error:.3f}")
 
 prediction.save("mask")
 upright = np.asarray(Image.open(file).convert("L"), dtype=np.float32)[None]
