@@ -273,6 +273,15 @@ def test_names_that_are_no_utf_8_are_text(tmp_path: Path) -> None:
     assert failure_reason(ValueError(name)) == "thorax_\xf6.png"
 
 
+def test_long_names_leave_room_for_what_is_appended(tmp_path: Path) -> None:
+    long = "\u00e4" * 110
+    for letter in "ab":
+        write_png(tmp_path / f"{long}{letter}.png", gradient().astype(np.uint8))
+    first, second = (item["name"] for item in cohort(tmp_path))
+    # the same up to where they are cut
+    assert first == "\u00e4" * 100 and second == f"{first}_2"
+
+
 def test_results_of_other_runs_are_no_images(tmp_path: Path) -> None:
     write_png(tmp_path / "x.png", gradient().astype(np.uint8))
     for folder in ("masks", "overlays", "more"):

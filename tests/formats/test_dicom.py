@@ -442,3 +442,30 @@ def test_patient_and_claims_are_kept(tmp_path: Path) -> None:
     meta = DICOM().read(write_dicom(tmp_path / "a", gradient(), **tags)).meta
     assert meta["patient"] == "TEST-7"
     assert meta["claims"] == {"Modality": "CR", "BodyPartExamined": "CHEST", "ViewPosition": "LL"}
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("low", [0, 4])
+def test_values_are_in_the_bits_that_highbit_tells(tmp_path: Path, signed: bool, low: int) -> None:
+    image = gradient(top=2000).astype(int) - (1000 if signed else 0)
+    bits = (image % 4096) << low
+    tags = {"PixelRepresentation": int(signed), "HighBit": 11 + low}
+    np.testing.assert_array_equal(grey(write_dicom(tmp_path / "a", bits, **tags)), image)
+
+
+def test_values_beyond_bits_stored_are_kept(tmp_path: Path) -> None:
+    image = gradient(top=60000)
+    np.testing.assert_array_equal(grey(write_dicom(tmp_path / "a", image)), image)
+
+
+def test_a_file_that_ends_within_its_pixels_says_so(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", gradient(80, 60))
+    dataset = pydicom.dcmread(path)
+    dataset.compress(pydicom.uid.RLELossless)
+    dataset.save_as(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"a\.dcm has no pixels, or is cut off within them"):
+        DICOM().read(path)
+    report = edit_dicom(write_dicom(tmp_path / "b.dcm", gradient(), Modality="SR"), PixelData=None, Rows=None)
+    with pytest.raises(ValueError, match=r"b\.dcm holds no image \(SR\)"):
+        DICOM().read(report)
