@@ -376,11 +376,16 @@ def test_patient_orientation_that_says_nothing_is_told_and_gives_way(tmp_path: P
 @pytest.mark.parametrize("implicit", [True, False])
 def test_files_without_preamble(tmp_path: Path, implicit: bool) -> None:
     dataset = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", gradient(top=4000)))
-    buffer = BytesIO()
-    del dataset.file_meta
-    dataset.preamble = None
-    pydicom.dcmwrite(buffer, dataset, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
-    (tmp_path / "b").write_bytes(buffer.getvalue())
+    if implicit:
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        if pydicom.__version__.startswith("2."):
+            dataset.is_implicit_VR = True
+    dataset.save_as(tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    # preamble, DICM, and the group 0002, whose length is the value of its first element
+    meta = 132 + 12 + int.from_bytes(content[140:144], "little")
+    (tmp_path / "b").write_bytes(content[meta:])
+    assert content[meta : meta + 2] == b"\x08\0"
     assert DICOM().recognises(tmp_path / "b")
     np.testing.assert_array_equal(grey(tmp_path / "b"), gradient(top=4000))
     (tmp_path / "text").write_text("text that is long enough")
