@@ -155,15 +155,20 @@ def walk(root: Path, spatial_dims: int, skip: set[Path], others: list[Path]) -> 
     """Give the images in a folder and all folders in it, and what cannot be opened; what is none goes to ``others``."""
     by_format: dict[Format, list[Path]] = defaultdict(list)
     locked: list[OSError] = []
-    for top, folders, names in os.walk(root, onerror=locked.append):
+    whole, linked = root.resolve(), set(skip)
+    for top, folders, names in os.walk(root, onerror=locked.append, followlinks=True):
         folder = Path(top)
         reports = (folder / name for name in names if name.startswith("report") and name.endswith(".csv"))
         results = RESULTS if any(is_report(report) for report in reports) else ()
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if not name.startswith(".") and name not in results and (folder / name).resolve() not in skip
-        ]
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".") and name not in results]
+        for name in list(folders):
+            target = (folder / name).resolve()
+            is_link = (folder / name).is_symlink()
+            # what a link leads to within the folder is found there, and all else once
+            if target in linked or (is_link and (target.is_relative_to(whole) or whole.is_relative_to(target))):
+                folders.remove(name)
+            elif is_link:
+                linked.add(target)
         for file in sorted(folder / name for name in names):
             if file.name.startswith(".") or file.name.upper() == "DICOMDIR":
                 continue

@@ -258,6 +258,17 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     assert failures[1].startswith("folder locked cannot be searched (Permission denied)")
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    write_png(tmp_path / "elsewhere" / "x.png", gradient().astype(np.uint8))
+    write_png(tmp_path / "in" / "deep" / "y.png", gradient().astype(np.uint8))
+    for name, target in (("a", "elsewhere"), ("b", "elsewhere"), ("c", "in/deep"), ("d", "in")):
+        (tmp_path / "in" / name).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "elsewhere")
+    assert [item["file"] for item in cohort(tmp_path / "in")] == ["a/x.png", "deep/y.png"]
+
+
 def test_names_that_are_no_utf_8_are_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"thorax_\xf6.png")
     write_png(tmp_path / name, gradient().astype(np.uint8))
@@ -347,6 +358,9 @@ def test_phases_of_one_series_are_volumes_and_folders_of_one_series_are_not(tmp_
     for item, expected in zip(items, (values() + 200, values() + 100, values())):
         image = LoadImage(reader=FormatReader(3), ensure_channel_first=True)(item["image"])
         np.testing.assert_array_equal(image[0], expected)
+        if "p1" in item["name"]:
+            (told,) = image.meta["warnings"]
+            assert told == f"its series holds several volumes, this is that of {item['name'][-19:].replace('_', ' ')}"
     assert image.meta["warnings"] == ["its files lie in 2 folders, A and B: read as one series"]
     assert len(image.meta["files"]) == 6
 
