@@ -114,12 +114,7 @@ class SemanticGANInferTask(InferTask):
         file = self.write(prediction.mask, request)
         seconds = {"infer": round(prediction.seconds, 2), "total": round(time.perf_counter() - begin, 2)}
         # OHIF reads "centroids", also where there are none
-        return file, {
-            "label_names": self.labels,
-            "latencies": seconds,
-            "centroids": {},
-            "warnings": list(prediction.warnings),
-        }
+        return file, {"label_names": self.labels, "latencies": seconds, "centroids": {}}
 
     def predictor(self, request: dict[str, Any]) -> Predictor:
         """Make what segments as a client chose; the last one is kept.
