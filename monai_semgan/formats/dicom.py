@@ -64,7 +64,8 @@ DIRECTIONS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), 
 CAUSE = 150
 # share of an image's pixels that a window has to leave apart, and that a shutter has to leave open
 SHOWN, OPEN = 0.25, 0.1
-# elements of the groups 0002 and 0008 that a file without preamble may begin with
+# elements of the groups 0002 and 0008 that a file without preamble may begin with, and the length of a text in them
+TEXT = 128
 FIRST_ELEMENTS = (0x0000, 0x0001, 0x0002, 0x0005, 0x0006, 0x0008, 0x0010, 0x0012, 0x0013, 0x0014, 0x0016, 0x0018)
 
 
@@ -150,14 +151,18 @@ class DICOM(Format):
 
 
 def begins_with_elements(path: Path) -> bool:
-    """Tell whether a file begins with elements of DICOM, as files without the preamble do (PS3.10, 7.1)."""
+    """Tell whether a file begins with an element of DICOM, as files without the preamble do (PS3.10, 7.1)."""
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(8 + TEXT)
     for order in ("little", "big"):
         group, element = (int.from_bytes(head[at : at + 2], order) for at in (0, 2))  # type: ignore[arg-type]
-        if len(head) == 8 and group in (0x0002, 0x0008) and element in FIRST_ELEMENTS:
-            # a value representation, or the length of a value of the first elements, which is short
-            return bool(re.fullmatch(rb"[A-Z]{2}", head[4:6])) or int.from_bytes(head[4:8], order) <= 256  # type: ignore[arg-type]
+        if len(head) > 8 and group in (0x0002, 0x0008) and element in FIRST_ELEMENTS:
+            if re.fullmatch(rb"UL|UI|CS|DA|TM|OB", head[4:6]):
+                return True
+            # without a representation: a length, then a number of 4 bytes or a text
+            length = int.from_bytes(head[4:8], order)  # type: ignore[arg-type]
+            text = re.fullmatch(rb"[\x20-\x7e]+\0?", head[8 : 8 + length]) is not None
+            return length == 4 if element in (0x0000, 0x0001) else 0 < length <= TEXT and text
     return False
 
 
@@ -245,7 +250,7 @@ def check_complete(dataset: pydicom.Dataset) -> None:
     frames: Iterator[bytes] = generate_frames(dataset.PixelData, **settings)
     for index, frame in enumerate(frames, 1):
         # the last fragment may be padded
-        if b"\xff\xd9" not in bytes(frame)[-16:]:
+        if b"\xff\xd9" not in bytes(frame).rstrip(b"\0")[-16:]:
             of = f" of frame {index}" if number > 1 else ""
             raise ValueError(f"the codestream{of} is cut off, it has no end marker FFD9")
 
