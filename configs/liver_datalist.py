@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from monai_semgan.formats.dicom import Slice, order, read_header, read_slices
+from monai_semgan.formats.dicom_series import Slice, read_header, read_slices, stacked
 
 Item = dict[str, str]
 # grey value of the liver in masks of CHAOS; those of MRI show other organs too
@@ -132,12 +132,15 @@ def read_chaos_volume(
     by_stem = {mask.stem: mask for mask in masks}
     if by_stem.keys() == {file.stem for file in files}:
         mask_of = {file: by_stem[file.stem] for file in files}
-    slices = order([Slice(file, read_header(file)) for file in files])
-    image, affine = read_slices(slices)
-    label = np.stack([liver(np.asarray(Image.open(mask_of[file]).convert("L"))).T for file, _ in slices], axis=-1)
-    if label.shape != image.shape:
-        raise ValueError(f"masks of {folder} are of shape {label.shape}, the slices of {image.shape}")
-    return image, label, affine
+    stack = stacked([Slice(file, read_header(file)) for file in files])
+    image, _ = read_slices(stack)
+    label = np.zeros(image.shape, dtype=bool)
+    for (file, *_), place in zip(stack.slices, stack.places):
+        mask = liver(np.asarray(Image.open(mask_of[file]).convert("L"))).T
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"masks of {folder} are of shape {mask.shape}, the slices of {image.shape[:2]}")
+        label[..., place] = mask
+    return image, label, stack.affine
 
 
 def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:

@@ -107,6 +107,18 @@ def test_failures_are_recorded_and_the_others_go_on() -> None:
     assert network.batches == [3, 1, 1, 1]
 
 
+def test_warnings_name_file_and_patient_and_come_once() -> None:
+    meta = {"warnings": ["padded", "tilted", "padded"], "filename_or_obj": "/data/p1/a.dcm", "patient": "7"}
+    items = [
+        {"image": MetaTensor(image(1.0), meta=meta)},
+        {"image": MetaTensor(image(1.0), meta=meta), "patient": "p1"},
+    ]
+    found = predictor(Threshold()).predict([*items, {"image": image(1.0)}])
+    assert found[0].warnings == ("a.dcm, patient 7: padded", "tilted")
+    # the datalist's own word
+    assert found[1].warnings[0] == "a.dcm, patient p1: padded" and found[2].warnings == ()
+
+
 def test_failure_of_postprocessing() -> None:
     def refuse(pred: torch.Tensor) -> torch.Tensor:
         if pred.max() > 1:

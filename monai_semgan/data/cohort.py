@@ -28,6 +28,8 @@ SKIPPED = "skipped"
 REPORT_COLUMNS = ("file", "status", "message", "mask", "overlay")
 RESULTS = ("masks", "overlays")
 LONGEST = 300
+# bytes of a name; file systems take 255 with what is appended
+LONGEST_NAME = 200
 
 
 def cohort(
@@ -86,7 +88,7 @@ def cohort(
     if labels and without:
         raise ValueError(f"{len(without)} of {len(items)} items of list {list_key!r} have no label, as {without[0]}")
     files = unique_files([found.path for found in named], root)
-    names = unique_names([text_of(found.name) for found in named], [ending(*found[:2]) for found in named])
+    names = unique_names([shortened(text_of(found.name)) for found in named], [ending(*found[:2]) for found in named])
     return [{**item, "file": file, "name": name} for item, file, name in zip(items, files, names, strict=True)]
 
 
@@ -153,15 +155,20 @@ def walk(root: Path, spatial_dims: int, skip: set[Path], others: list[Path]) -> 
     """Give the images in a folder and all folders in it, and what cannot be opened; what is none goes to ``others``."""
     by_format: dict[Format, list[Path]] = defaultdict(list)
     locked: list[OSError] = []
-    for top, folders, names in os.walk(root, onerror=locked.append):
+    whole, linked = root.resolve(), set(skip)
+    for top, folders, names in os.walk(root, onerror=locked.append, followlinks=True):
         folder = Path(top)
         reports = (folder / name for name in names if name.startswith("report") and name.endswith(".csv"))
         results = RESULTS if any(is_report(report) for report in reports) else ()
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if not name.startswith(".") and name not in results and (folder / name).resolve() not in skip
-        ]
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".") and name not in results]
+        for name in list(folders):
+            target = (folder / name).resolve()
+            is_link = (folder / name).is_symlink()
+            # what a link leads to within the folder is found there, and all else once
+            if target in linked or (is_link and (target.is_relative_to(whole) or whole.is_relative_to(target))):
+                folders.remove(name)
+            elif is_link:
+                linked.add(target)
         for file in sorted(folder / name for name in names):
             if file.name.startswith(".") or file.name.upper() == "DICOMDIR":
                 continue
@@ -232,6 +239,12 @@ def unique_files(paths: Sequence[Path], root: Path) -> list[str]:
     # two names may be one as text, where the bytes of one are no UTF-8
     count = Counter(text_of(file) for file in files)
     return [text_of(file) if count[text_of(file)] == 1 else ascii(file)[1:-1] for file in files]
+
+
+def shortened(name: str) -> str:
+    """Cut the last part of a long name, which has to leave room for what is appended for results."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def unique_names(names: Sequence[str], endings: Sequence[str]) -> list[str]:

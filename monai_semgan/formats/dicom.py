@@ -60,9 +60,12 @@ CLAIMS = ("Modality", "BodyPartExamined", "ViewPosition")
 SHUTTERS = ("Shutter", "Collimator")
 # in the patient's system, LPS, by the letters of PatientOrientation
 DIRECTIONS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
+# characters that are told of why pixels cannot be decoded
+CAUSE = 150
 # share of an image's pixels that a window has to leave apart, and that a shutter has to leave open
 SHOWN, OPEN = 0.25, 0.1
-# elements of the groups 0002 and 0008 that a file without preamble may begin with
+# elements of the groups 0002 and 0008 that a file without preamble may begin with, and the length of a text in them
+TEXT = 128
 FIRST_ELEMENTS = (0x0000, 0x0001, 0x0002, 0x0005, 0x0006, 0x0008, 0x0010, 0x0012, 0x0013, 0x0014, 0x0016, 0x0018)
 
 
@@ -101,7 +104,11 @@ class DICOM(Format):
         dataset = open_dicom(path)
         name = text_of(path.name)
         if not any(f"{kind}PixelData" in dataset for kind in ("", "Float", "DoubleFloat")):
-            kind = dataset.get("Modality") or "unknown modality"
+            # a file that ends within its pixels may be read without any of its elements
+            header = open_dicom(path, stop_before_pixels=True, specific_tags=["Modality", "Rows"])
+            if no_image(header, path) is None:
+                raise ValueError(f"{name} has no pixels, or is cut off within them: export it again")
+            kind = header.get("Modality") or "unknown modality"
             raise ValueError(f"{name} holds no image ({kind}): give the image's own DICOM file")
         if int(dataset.get("NumberOfFrames") or 1) > 1:
             raise ValueError(f"{name} holds {dataset.NumberOfFrames} frames: give one image a file")
@@ -144,14 +151,18 @@ class DICOM(Format):
 
 
 def begins_with_elements(path: Path) -> bool:
-    """Tell whether a file begins with elements of DICOM, as files without the preamble do (PS3.10, 7.1)."""
+    """Tell whether a file begins with an element of DICOM, as files without the preamble do (PS3.10, 7.1)."""
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(8 + TEXT)
     for order in ("little", "big"):
         group, element = (int.from_bytes(head[at : at + 2], order) for at in (0, 2))  # type: ignore[arg-type]
-        if len(head) == 8 and group in (0x0002, 0x0008) and element in FIRST_ELEMENTS:
-            # a value representation, or the length of a value of the first elements, which is short
-            return bool(re.fullmatch(rb"[A-Z]{2}", head[4:6])) or int.from_bytes(head[4:8], order) <= 256  # type: ignore[arg-type]
+        if len(head) > 8 and group in (0x0002, 0x0008) and element in FIRST_ELEMENTS:
+            if re.fullmatch(rb"UL|UI|CS|DA|TM|OB", head[4:6]):
+                return True
+            # without a representation: a length, then a number of 4 bytes or a text
+            length = int.from_bytes(head[4:8], order)  # type: ignore[arg-type]
+            text = re.fullmatch(rb"[\x20-\x7e]+\0?", head[8 : 8 + length]) is not None
+            return length == 4 if element in (0x0000, 0x0001) else 0 < length <= TEXT and text
     return False
 
 
@@ -202,14 +213,14 @@ def dicom_pixels(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     name = text_of(path.name)
     try:
         check_complete(dataset)
-        array = dataset.pixel_array
+        array = stored_values(dataset)
         if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
             return apply_color_lut(array, dataset)[..., :3]
         # pydicom 3, which has these options, does so by itself
         is_ybr = str(dataset.get("PhotometricInterpretation")).startswith("YBR_FULL")
         if is_ybr and not hasattr(dataset, "pixel_array_options"):
             return convert_color_space(array, "YBR_FULL", "RGB")
-        return without_overlays(dataset, array)
+        return array
     except Exception as error:  # the decoders are plug-ins and raise what they like
         syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
         missing = "missing" in str(error) or isinstance(error, NotImplementedError)
@@ -217,7 +228,7 @@ def dicom_pixels(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
             packages = next((names for text, names in DECODERS.items() if text in syntax.name), None)
             mend = f"pip install {packages}" if packages else "export it uncompressed"
             raise ValueError(f"{name} is compressed as {syntax.name}, no decoder is installed: {mend}") from error
-        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        cause = " ".join(str(error).split())[:CAUSE] or type(error).__name__
         raise ValueError(f"pixels of {name} are damaged ({cause}): export it again") from error
 
 
@@ -239,23 +250,38 @@ def check_complete(dataset: pydicom.Dataset) -> None:
     frames: Iterator[bytes] = generate_frames(dataset.PixelData, **settings)
     for index, frame in enumerate(frames, 1):
         # the last fragment may be padded
-        if b"\xff\xd9" not in bytes(frame)[-16:]:
+        if b"\xff\xd9" not in bytes(frame).rstrip(b"\0")[-16:]:
             of = f" of frame {index}" if number > 1 else ""
             raise ValueError(f"the codestream{of} is cut off, it has no end marker FFD9")
 
 
-def without_overlays(dataset: pydicom.Dataset, array: np.ndarray) -> np.ndarray:
-    """Clear bits above the stored ones where the file says that overlays are kept there."""
-    overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x0102) in dataset]
-    stored = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 8)
-    embedded = any(int(dataset[group, 0x0102].value or 0) > 0 and (group, 0x3000) not in dataset for group in overlays)
-    if not embedded or array.dtype.kind not in "ui" or 8 * array.dtype.itemsize <= stored:
-        return array
-    low = int(dataset.get("HighBit", stored - 1)) + 1 - stored
-    values = (array.astype(np.int64) >> low) & (2**stored - 1)
+def stored_values(dataset: pydicom.Dataset) -> np.ndarray:
+    """Decode the values in the bits from HighBit down, BitsStored of them; without overlays in the others (PS3.5, 8.1).
+
+    Values that need more bits than BitsStored says, where no overlay is there, are kept: they are no less the image's.
+    """
+    if "PhotometricInterpretation" not in dataset and int(dataset.get("SamplesPerPixel") or 1) == 1:
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+    allocated = int(dataset.get("BitsAllocated") or 8)
+    used = int(dataset.get("BitsStored") or allocated)
+    low = int(dataset.get("HighBit") or used - 1) + 1 - used
+    if used >= allocated or allocated > 32 or low < 0 or dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return dataset.pixel_array
+    # pydicom would clear the upper bits, whichever are used
+    dataset.BitsStored, dataset.HighBit = allocated, allocated - 1
+    array = dataset.pixel_array
+    dataset.BitsStored, dataset.HighBit = used, used - 1 + low
     if array.dtype.kind == "i":
-        values = np.where(values >= 2 ** (stored - 1), values - 2**stored, values)
-    return values.astype(array.dtype)
+        return (array << (allocated - used - low)) >> (allocated - used)
+    if low or has_overlay_bits(dataset):
+        return (array >> low) & array.dtype.type(2**used - 1)
+    return array
+
+
+def has_overlay_bits(dataset: pydicom.Dataset) -> bool:
+    """Tell whether the file says that bits of the pixels are an overlay (C.9.2)."""
+    groups = [group for group in range(0x6000, 0x6020, 2) if (group, 0x0102) in dataset]
+    return any(int(dataset[group, 0x0102].value or 0) > 0 and (group, 0x3000) not in dataset for group in groups)
 
 
 def padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
@@ -270,9 +296,10 @@ def padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
         # written as if unsigned, or signed, as the file's own values are not
         span, least, most = 2 ** (8 * stored.dtype.itemsize), np.iinfo(stored.dtype).min, np.iinfo(stored.dtype).max
         ends = sorted(end - span if end > most else end + span if end < least else end for end in ends)
-        # pydicom clears the bits above the stored ones
         used = 2 ** int(dataset.get("BitsStored") or 8 * stored.dtype.itemsize)
-        ends = [end % used if least == 0 else end for end in ends]
+        if least == 0 and stored.max() < used:
+            # all bits of 16, where fewer are stored
+            ends = [end % used for end in ends]
     return (stored >= ends[0]) & (stored <= ends[1])
 
 

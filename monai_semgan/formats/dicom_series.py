@@ -132,23 +132,38 @@ class DICOMSeries(Format):
 
     def read(self, path: Path, spatial_dims: int = 3) -> MetaTensor:
         """Read a volume; of CT with ``intensity_scale`` "hu" where the slices say how they are rescaled."""
-        slices, damaged = series_of(path)
-        return self.of_slices(slices, path, damaged)
+        label, slices, damaged = series_of(path)
+        return self.of_slices(slices, path, label, damaged)
 
     def read_files(self, files: Sequence[Path]) -> MetaTensor:
         """Read a volume whose slices are named one by one."""
         series, damaged = find_series(list(files))
         slices = [one for own in series.values() for one in own]
         volumes = volumes_of(slices)
-        own = next((volume for _, volume in volumes if any(one.file == files[0] for one in volume)), slices)
-        return self.of_slices(own, files[0], damaged)
+        own = [volume for volume in volumes if any(one.file == files[0] for one in volume[1])]
+        label, slices = own[0] if own else ("", slices)
+        return self.of_slices(slices, files[0], label, damaged)
 
-    def of_slices(self, slices: list[Slice], path: Path, damaged: list[Path]) -> MetaTensor:
-        """Make the volume of slices; ``damaged`` are files beside them that cannot be read."""
+    def of_slices(self, slices: list[Slice], path: Path, label: str, damaged: list[Path]) -> MetaTensor:
+        """Make the volume of slices.
+
+        Args:
+            slices: in any order.
+            path: what the volume is called after.
+            label: what tells it from others of its series, if there are any.
+            damaged: files beside them that cannot be read.
+
+        Returns:
+            The volume.
+
+        Raises:
+            ValueError: when they are not one volume, or a slice cannot be read.
+        """
         stack = stacked(once(slices))
         array, outside = read_slices(stack)
         header = stack.slices[0].header
-        told = list(stack.told)
+        told = [f"its series holds several volumes, this is that of {label}"] if label else []
+        told += stack.told
         if folders := other_folders(slices):
             told.append(f"its files lie in {len(folders)} folders, {' and '.join(folders[:3])}: read as one series")
         if damaged:
@@ -307,8 +322,15 @@ def other_folders(slices: Sequence[Slice]) -> list[str]:
     return [text_of(folder.name) for folder in folders] if len(folders) > 1 else []
 
 
-def series_of(path: Path) -> tuple[list[Slice], list[Path]]:
-    """Find the slices of the volume that a folder holds, or that a file belongs to, and files that cannot be read."""
+def series_of(path: Path) -> tuple[str, list[Slice], list[Path]]:
+    """Find the slices of the volume that a folder holds, or that a file belongs to.
+
+    Returns:
+        What tells it from other volumes of its series, if there are any; its slices; and files that cannot be read.
+
+    Raises:
+        ValueError: when there is no volume, or there are several.
+    """
     folder = path if path.is_dir() else path.parent
     header = None
     if path.is_file():
@@ -327,7 +349,7 @@ def series_of(path: Path) -> tuple[list[Slice], list[Path]]:
             raise ValueError(
                 f"{text_of(path.name)} holds {len(own)} volumes ({labels}): export each to a file of its own"
             )
-        return own[0][1], damaged
+        return *own[0], damaged
     found = [
         (f"{series_name(own[0].header)} {label}".strip(), own) for s in series.values() for label, own in volumes_of(s)
     ]
@@ -338,7 +360,7 @@ def series_of(path: Path) -> tuple[list[Slice], list[Path]]:
         raise ValueError(
             f"folder {text_of(folder.name)} holds {len(found)} series, give one's file: {', '.join(named)}"
         )
-    return found[0][1], damaged
+    return "", found[0][1], damaged
 
 
 def volumes_of(slices: list[Slice]) -> list[tuple[str, list[Slice]]]:

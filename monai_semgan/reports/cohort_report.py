@@ -120,7 +120,8 @@ class CohortReport:
         if not self.resume:
             return {}
         states: dict[str, str] = {}
-        for path in sorted(self.output_dir.glob(f"{STATES}*.csv")):
+        # a process's own is newer than what was joined before
+        for path in sorted(self.output_dir.glob(f"{STATES}*.csv"), reverse=True):
             states |= {row["file"]: row["state"] for row in read_csv(path)[1]}
         return {row["file"]: states.get(row["file"]) for row in self._earlier() if row["status"] == "ok"}
 

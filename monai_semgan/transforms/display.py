@@ -32,8 +32,10 @@ LUMA = (0.299, 0.587, 0.114)
 FLAT, LEVEL = 0.9, 0.03
 # share of an image's side from which a margin is a frame: the air beside a body is black as well, nothing is white
 DARK_MARGIN, BRIGHT_MARGIN = 0.06, 0.02
-# letters and rulers in a margin are as thin as this share of the image's side, and have no more than this of its pixels
-THIN, SMALL = 0.06, 0.02
+# sides in pixels below which nothing is looked for
+SMALLEST = 32
+# pieces of less than this share of the largest one's pixels are letters and rulers in a margin
+PIECE = 0.05
 # share of a line's pixels that noise may change
 NOISE = 0.02
 # share of an image that is left within a frame, and how many frames may lie in each other
@@ -367,7 +369,7 @@ def margins(levels: np.ndarray) -> tuple[int, int, int, int]:
     """Find the widths of the margins above, below, before and after the picture in levels from 0 to 1."""
     height, width = levels.shape
     found = [0, 0, 0, 0]
-    if min(height, width) < 2 / BRIGHT_MARGIN / 3:
+    if min(height, width) < SMALLEST:
         return 0, 0, 0, 0
     lines = (levels[0], levels[-1], levels[:, 0], levels[:, -1])
     usual = [float(np.median(line)) for line in lines]
@@ -375,13 +377,9 @@ def margins(levels: np.ndarray) -> tuple[int, int, int, int]:
     for level in {round(level, 2) for level, is_flat in zip(usual, flat) if is_flat}:
         pieces, _ = ndimage.label(np.abs(levels - level) > LEVEL, np.ones((3, 3)))
         sizes = np.bincount(pieces.ravel())[1:]
-        large = [
-            number
-            for number, ((rows, columns), size) in enumerate(zip(ndimage.find_objects(pieces), sizes), 1)
-            if size > SMALL * levels.size
-            or min((rows.stop - rows.start) / height, (columns.stop - columns.start) / width) > THIN
-        ]
-        picture = np.isin(pieces, large)
+        if not len(sizes):
+            continue
+        picture = np.isin(pieces, 1 + np.flatnonzero(sizes >= PIECE * sizes.max()))
         # noise of a line of paper beside it may be connected to it
         rows, columns = (np.flatnonzero(picture.mean(axis) >= NOISE) for axis in (1, 0))
         if not len(rows) or not len(columns):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
-from monai.transforms import AsDiscreted
 from PIL import Image
 
 from monai_semgan import formats
@@ -233,9 +232,9 @@ def test_the_shipped_experiment_names_what_exists(
     assert all(stage.config_files[-1] == str(bundle / "configs" / "mri.yaml") for stage in mri)
 
 
-@pytest.mark.parametrize(("modality", "expected"), [("ct", 0.7), ("mri", 0.5)])
-def test_threshold_was_chosen_on_ct_alone(modality: str, expected: float) -> None:
+@pytest.mark.parametrize(("modality", "expected"), [("ct", [0, 0, 1]), ("mri", [0, 1, 1])])
+def test_threshold_was_chosen_on_ct_alone(modality: str, expected: list[int]) -> None:
     flow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", modality=modality)
     flow.initialize()
-    steps = flow.parser.get_parsed_content("postprocessing").flatten().transforms
-    assert [step.threshold for step in steps if isinstance(step, AsDiscreted)] == [[expected]]
+    decide = flow.parser.get_parsed_content("post_steps::decide")
+    assert decide({"pred": torch.tensor([[0.4, 0.6, 0.8]])})["pred"].tolist() == [expected]

@@ -258,6 +258,17 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     assert failures[1].startswith("folder locked cannot be searched (Permission denied)")
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    write_png(tmp_path / "elsewhere" / "x.png", gradient().astype(np.uint8))
+    write_png(tmp_path / "in" / "deep" / "y.png", gradient().astype(np.uint8))
+    for name, target in (("a", "elsewhere"), ("b", "elsewhere"), ("c", "in/deep"), ("d", "in")):
+        (tmp_path / "in" / name).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "elsewhere")
+    assert [item["file"] for item in cohort(tmp_path / "in")] == ["a/x.png", "deep/y.png"]
+
+
 def test_names_that_are_no_utf_8_are_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"thorax_\xf6.png")
     write_png(tmp_path / name, gradient().astype(np.uint8))
@@ -271,6 +282,15 @@ def test_names_that_are_no_utf_8_are_text(tmp_path: Path) -> None:
     for item in items:
         f"{item['file']}{item['name']}".encode()
     assert failure_reason(ValueError(name)) == "thorax_\xf6.png"
+
+
+def test_long_names_leave_room_for_what_is_appended(tmp_path: Path) -> None:
+    long = "\u00e4" * 110
+    for letter in "ab":
+        write_png(tmp_path / f"{long}{letter}.png", gradient().astype(np.uint8))
+    first, second = (item["name"] for item in cohort(tmp_path))
+    # the same up to where they are cut
+    assert first == "\u00e4" * 100 + "_png" and second == f"{first}_2"
 
 
 def test_results_of_other_runs_are_no_images(tmp_path: Path) -> None:
@@ -338,6 +358,9 @@ def test_phases_of_one_series_are_volumes_and_folders_of_one_series_are_not(tmp_
     for item, expected in zip(items, (values() + 200, values() + 100, values())):
         image = LoadImage(reader=FormatReader(3), ensure_channel_first=True)(item["image"])
         np.testing.assert_array_equal(image[0], expected)
+        if "p1" in item["name"]:
+            (told,) = image.meta["warnings"]
+            assert told == f"its series holds several volumes, this is that of {item['name'][-19:].replace('_', ' ')}"
     assert image.meta["warnings"] == ["its files lie in 2 folders, A and B: read as one series"]
     assert len(image.meta["files"]) == 6
 

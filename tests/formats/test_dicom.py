@@ -376,15 +376,23 @@ def test_patient_orientation_that_says_nothing_is_told_and_gives_way(tmp_path: P
 @pytest.mark.parametrize("implicit", [True, False])
 def test_files_without_preamble(tmp_path: Path, implicit: bool) -> None:
     dataset = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", gradient(top=4000)))
-    buffer = BytesIO()
-    del dataset.file_meta
-    dataset.preamble = None
-    pydicom.dcmwrite(buffer, dataset, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
-    (tmp_path / "b").write_bytes(buffer.getvalue())
+    if implicit:
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        if pydicom.__version__.startswith("2."):
+            dataset.is_implicit_VR = True
+    dataset.save_as(tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    # preamble, DICM, and the group 0002, whose length is the value of its first element
+    meta = 132 + 12 + int.from_bytes(content[140:144], "little")
+    (tmp_path / "b").write_bytes(content[meta:])
+    assert content[meta : meta + 2] == b"\x08\0"
     assert DICOM().recognises(tmp_path / "b")
     np.testing.assert_array_equal(grey(tmp_path / "b"), gradient(top=4000))
     (tmp_path / "text").write_text("text that is long enough")
     assert not DICOM().recognises(tmp_path / "text")
+    # small numbers of 16 bits
+    (tmp_path / "raw").write_bytes(np.array([8, 5, 10, 0, *range(50)], "<i2").tobytes())
+    assert not DICOM().recognises(tmp_path / "raw")
 
 
 @pytest.mark.parametrize("spacing", [[0, 0], [-1, 1], "x", [0.5]])
@@ -421,7 +429,7 @@ def test_codestreams_that_are_cut_off_are_errors(tmp_path: Path, syntax: str, fo
 
     np.testing.assert_allclose(grey(stored(stream)), gradient(80, 60), atol=40)
     # some writers pad to even length, and further
-    np.testing.assert_allclose(grey(stored(stream + bytes(6))), gradient(80, 60), atol=40)
+    np.testing.assert_allclose(grey(stored(stream + bytes(60))), gradient(80, 60), atol=40)
     cut = stream[: len(stream) * 55 // 100]
     with pytest.raises(ValueError, match=r"pixels of a\.dcm are damaged \(the codestream is cut off"):
         DICOM().read(stored(cut + bytes(4) if spoil == "cut_and_padded" else cut))
@@ -442,3 +450,30 @@ def test_patient_and_claims_are_kept(tmp_path: Path) -> None:
     meta = DICOM().read(write_dicom(tmp_path / "a", gradient(), **tags)).meta
     assert meta["patient"] == "TEST-7"
     assert meta["claims"] == {"Modality": "CR", "BodyPartExamined": "CHEST", "ViewPosition": "LL"}
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("low", [0, 4])
+def test_values_are_in_the_bits_that_highbit_tells(tmp_path: Path, signed: bool, low: int) -> None:
+    image = gradient(top=2000).astype(int) - (1000 if signed else 0)
+    bits = (image % 4096) << low
+    tags = {"PixelRepresentation": int(signed), "HighBit": 11 + low}
+    np.testing.assert_array_equal(grey(write_dicom(tmp_path / "a", bits, **tags)), image)
+
+
+def test_values_beyond_bits_stored_are_kept(tmp_path: Path) -> None:
+    image = gradient(top=60000)
+    np.testing.assert_array_equal(grey(write_dicom(tmp_path / "a", image)), image)
+
+
+def test_a_file_that_ends_within_its_pixels_says_so(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", gradient(80, 60))
+    dataset = pydicom.dcmread(path)
+    dataset.compress(pydicom.uid.RLELossless)
+    dataset.save_as(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"a\.dcm has no pixels, or is cut off within them"):
+        DICOM().read(path)
+    report = edit_dicom(write_dicom(tmp_path / "b.dcm", gradient(), Modality="SR"), PixelData=None, Rows=None)
+    with pytest.raises(ValueError, match=r"b\.dcm holds no image \(SR\)"):
+        DICOM().read(report)
