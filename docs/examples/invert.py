@@ -19,8 +19,8 @@ network = Predictor.from_bundle("lung_xray", device="cpu").network
 image, label = network.sample(2, truncation=0.9, generator=torch.Generator().manual_seed(5))
 
 # no step of refinement: the encoder's answer alone
-encoded = WPlusInferer(steps=0)(image, network, return_details=True)
-refined = WPlusInferer(steps=8)(image, network, return_details=True)
+encoded = WPlusInferer(steps=0, answer="gan")(image, network, return_details=True)
+refined = WPlusInferer(steps=8, answer="gan")(image, network, return_details=True)
 for name, result in (("encoder", encoded), ("refined", refined)):
     error = (result.reconstruction - image).square().mean().sqrt()
     agreement = ((result.logits > 0) == (label > 0)).float().mean()

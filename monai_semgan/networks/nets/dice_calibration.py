@@ -40,11 +40,10 @@ class DiceCalibration(nn.Module):
     are shipped in them. Until then, nothing is predicted.
     """
 
-    knots: Tensor
-    margins: Tensor
-
     def __init__(self) -> None:
         super().__init__()
+        self.knots: Tensor
+        self.margins: Tensor
         self.register_buffer("knots", torch.zeros(KNOTS, 2))
         self.register_buffer("margins", torch.zeros(2))
 
