@@ -30,6 +30,8 @@ from monai_semgan.formats.registry import Outside
 LUMA = (0.299, 0.587, 0.114)
 # a line of pixels belongs to a frame when this share of it is of one level, within this part of the image's range
 FLAT, LEVEL = 0.9, 0.03
+# share of the largest value up to which a margin is black, level from which it is white, and how exact any other one is
+BLACK, WHITE, EXACT = 0.12, 0.85, 0.006
 # share of an image's side from which a margin is a frame: the air beside a body is black as well, nothing is white
 DARK_MARGIN, BRIGHT_MARGIN = 0.06, 0.02
 # sides in pixels below which nothing is looked for
@@ -353,10 +355,13 @@ def content_box(image: np.ndarray) -> tuple[int, int, int, int]:
     step = -(-max(image.shape) // LOOKED_AT)
     small = image[::step, ::step].astype(np.float64)
     low, high = small.min(), small.max()
-    levels = (small - low) / max(high - low, 1e-12)
+    span = max(high - low, 1e-12)
+    levels = (small - low) / span
+    # of values that begin at 0; others tell only by their range
+    black = BLACK if low < 0 else (BLACK * high - low) / span
     top, bottom, left, right = 0, levels.shape[0], 0, levels.shape[1]
     for _ in range(NESTED):
-        above, below, before, after = margins(levels[top:bottom, left:right])
+        above, below, before, after = margins(levels[top:bottom, left:right], black)
         top, bottom, left, right = top + above, bottom - below, left + before, right - after
         if not above + below + before + after:
             break
@@ -365,8 +370,11 @@ def content_box(image: np.ndarray) -> tuple[int, int, int, int]:
     return top * step, ends[0], left * step, ends[1]
 
 
-def margins(levels: np.ndarray) -> tuple[int, int, int, int]:
-    """Find the widths of the margins above, below, before and after the picture in levels from 0 to 1."""
+def margins(levels: np.ndarray, black: float) -> tuple[int, int, int, int]:
+    """Find the widths of the margins above, below, before and after the picture in levels from 0 to 1.
+
+    Margins that are neither white nor, up to the level ``black``, black have to be of one value: pictures are smooth.
+    """
     height, width = levels.shape
     found = [0, 0, 0, 0]
     if min(height, width) < SMALLEST:
@@ -388,10 +396,14 @@ def margins(levels: np.ndarray) -> tuple[int, int, int, int]:
         if (bottom - top) * (right - left) < LEFT * levels.size:
             continue
         least = DARK_MARGIN if level < 0.5 else BRIGHT_MARGIN
+        plain = black < level < WHITE
+        sides = (levels[:top], levels[bottom:], levels[:, :left], levels[:, right:])
         for side, (size, margin) in enumerate(
             zip((height, height, width, width), (top, height - bottom, left, width - right))
         ):
-            if flat[side] and abs(usual[side] - level) <= LEVEL and margin >= least * size:
+            if not flat[side] or abs(usual[side] - level) > LEVEL or margin < least * size:
+                continue
+            if not plain or (np.abs(sides[side] - usual[side]) <= EXACT).mean() >= FLAT:
                 found[side] = max(found[side], int(margin))
     return found[0], found[1], found[2], found[3]
 

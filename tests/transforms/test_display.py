@@ -235,6 +235,9 @@ def test_blurred_and_noisy_borders_are_found_within_a_pixel_or_two() -> None:
         np.where(np.arange(120)[:, None] < 20, 0, body()) + np.pad(np.full((1, 40), 90.0), ((0, 119), (30, 30))),
         np.zeros((120, 100)),
         np.pad(body(30, 20), 100),
+        # a bright part of a smooth and darker ground
+        np.where(np.outer(np.abs(np.arange(120) - 60) < 40, np.abs(np.arange(100) - 40) < 30), 220, 60)
+        + np.linspace(0, 20, 100),
     ],
 )
 def test_pictures_without_a_frame_stay(image: np.ndarray) -> None:
