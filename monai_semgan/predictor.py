@@ -273,13 +273,14 @@ class Predictor:
         """Run the network on a batch."""
         stacked = torch.stack([convert_to_tensor(item[Keys.IMAGE], track_meta=False) for item in items])
         images = stacked.to(self.device)
-        reconstruction = codes = None
         with eval_mode(self.network):
             if getattr(self.inferer, "gives_details", False):
                 result = self.inferer(images, self.network, return_details=True)
-                logits, reconstruction, codes = result.logits, result.reconstruction, result.wplus
             else:
-                logits = self.inferer(images, self.network)
+                result = self.inferer(images, self.network)
+            # a student has no codes
+            logits = getattr(result, "logits", result)
+            reconstruction, codes = getattr(result, "reconstruction", None), getattr(result, "wplus", None)
         return [
             Prediction(
                 item,

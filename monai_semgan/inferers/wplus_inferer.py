@@ -76,7 +76,7 @@ class WPlusInferer(Inferer):
         amp: bf16 autocast; overrides an autocast around the call. ``"auto"`` takes it where the processor computes
             bf16; what else is understood tells :func:`monai_semgan.networks.precision.read_amp`.
         answer: ``"both"``, the mean of the generator's and the student's logits; ``"gan"``, the generator alone, as in
-            the paper; ``"student"``, the student alone, without codes. Without a student "both" is the generator's.
+            the paper; ``"student"``, the student alone, without codes. Without a student all are the generator's.
         label_weight: :math:`\lambda_y`, how strongly the student's label holds the code; 0 refines by the image alone.
         compile: compile a step by ``torch.compile``, which takes a C++ compiler and about a minute at the first step,
             and another at the first batch of another size.
@@ -85,6 +85,7 @@ class WPlusInferer(Inferer):
         betas: how long Adam's two averages remember; these suit a few steps.
         warmup: fraction of the steps in which the learning rate rises; the first step already counts.
         rampdown: fraction of the steps in which the learning rate falls along a cosine.
+        gives_details: whether an inferer takes ``return_details``.
         student_shifts: pixels, down and to the right, of the views whose mean a student answers: the steps
             of its grid leave errors of their own at each place. With 0 steps it sees the image once.
 
@@ -99,6 +100,7 @@ class WPlusInferer(Inferer):
     betas = (0.8, 0.99)
     warmup = 0.1
     rampdown = 0.5
+    gives_details = True
     student_shifts = ((4, 0), (-4, 0), (0, 4), (0, -4))
 
     def __init__(
@@ -140,11 +142,6 @@ class WPlusInferer(Inferer):
         self.label_weight = label_weight
         self.compiled_objective = torch.compile(self.objective) if compile else self.objective
 
-    @property
-    def gives_details(self) -> bool:
-        """Whether calls take ``return_details``, and then return a :class:`WPlusResult`; a student has no codes."""
-        return self.answer != "student"
-
     @classmethod
     def from_preset(cls, preset: str, *, steps: int = -1, **settings: Any) -> WPlusInferer:
         """Make an inferer of a preset.
@@ -180,7 +177,7 @@ class WPlusInferer(Inferer):
             inputs: images in [-1, 1], ``(B, C, S, S)``.
             network: a :class:`monai_semgan.networks.nets.SemanticGAN`, in a parallel wrapper or not.
             args: none are taken.
-            return_details: whether to return a :class:`WPlusResult`.
+            return_details: whether to return a :class:`WPlusResult`; a student alone has no codes and returns logits.
             starts: K codes for each image, ``(B, K, N, D)``; it starts at that with the lowest reconstruction loss in
                 place of the encoder's.
             try_encoder: whether the encoder's code is one more of these starts.
@@ -209,8 +206,6 @@ class WPlusInferer(Inferer):
         size = self.chunk_size or len(images)
         student = self.ask_student(images, network, size)
         if student is not None and self.answer == "student":
-            if return_details:
-                raise ValueError("a student alone has no codes to return: ask for answer both or gan")
             return with_metadata(student, inputs)
         if student is None and self.steps == 0 and starts is None and not return_details:
             with torch.no_grad(), bf16_autocast(images.device, self.amp):
@@ -235,8 +230,6 @@ class WPlusInferer(Inferer):
     @torch.no_grad()
     def ask_student(self, images: Tensor, network: SemanticGAN, size: int) -> Tensor | None:
         """Label logits of the network's student in fp32, ``(B, L, S, S)``; None where it is not asked."""
-        if network.student is None and self.answer == "student":
-            raise ValueError("answer is student, these weights hold none: ask for gan, or train the stage student")
         if network.student is None or self.answer == "gan":
             return None
         views = self.student_shifts if self.steps else ()

@@ -116,7 +116,8 @@ def test_a_trained_networks_image_survives_the_bundles_preprocessing(name: str) 
         drawn = source.network.decode(source.codes(seed))[0][0].clamp(-1, 1)
         read = source.read(drawing).image
         both = torch.stack([read.flatten(), drawn.flatten()])
-        assert torch.corrcoef(both)[0, 1] > 0.99 and (both[0] - both[1]).abs().mean() < 0.1
+        # the intensities of each image are scaled and equalised anew
+        assert torch.corrcoef(both)[0, 1] > 0.99 and (both[0] - both[1]).abs().mean() < 0.25
         # a shift by a pixel would be seen
         moved = torch.stack([read.roll(1, -1).flatten(), drawn.flatten()])
         assert torch.corrcoef(moved)[0, 1] < torch.corrcoef(both)[0, 1] - 1e-4

@@ -319,16 +319,16 @@ def test_label_budgets_share_a_generator(tmp_path: Path, bundle: Path, monkeypat
     monkeypatch.setenv("SEMGAN_DATA", str(tmp_path))
     config = label_budget.load_config(Bundle(bundle), output_dir=str(tmp_path / "out"))
     stages = {stage.folder.relative_to(tmp_path / "out").as_posix(): stage for stage in label_budget.plan(config)}
-    unet, encoder, refined = (
-        [f"{name}_{key}" for key in ("val", "val_shift", "test", "shift")] for name in ("unet", "encoder", "refined")
-    )
-    few, more = ["unet", *unet, "gan", "encoder", *encoder, *refined], ["unet", *unet, "encoder", *encoder, *refined]
+    methods = ("unet", "encoder", "refined", "student_answer", "both_answer")
+    unet, *rest = ([f"{name}_{key}" for key in ("val", "val_shift", "test", "shift")] for name in methods)
+    last = ["encoder", *rest[0], *rest[1], "student", *rest[2], *rest[3]]
+    few, more = ["unet", *unet, "gan", *last], ["unet", *unet, *last]
     assert list(stages) == [f"train_40/{name}" for name in few] + [f"train_200/{name}" for name in more]
     for labels in (40, 200):
         settings = stages[f"train_{labels}/encoder"].settings
         assert settings["gan_ckpt_path"] == tmp_path / "out" / "train_40" / "gan" / "state.pt"
         assert settings["teacher_ckpt_path"] == tmp_path / "out" / f"train_{labels}" / "unet" / "model.pt"
-        for method in ("unet", "encoder", "refined"):
+        for method in methods:
             test, shift = (stages[f"train_{labels}/{method}_{key}"] for key in ("test", "shift"))
             assert shift.settings == test.settings and shift.settings["list_key"] == "test"
             assert shift.config_files == (*test.config_files, str(bundle / "configs" / "camera_shift.yaml"))

@@ -226,9 +226,9 @@ def test_the_shipped_experiment_names_what_exists(
     (tmp_path / "liver" / "datalist.json").write_text(json.dumps(lists))
     monkeypatch.setenv("SEMGAN_DATA", str(tmp_path))
     stages = label_budget.plan(label_budget.load_config(Bundle(bundle)))
-    assert sum(stage.row is None for stage in stages) == 3 + 1 + 3
+    assert sum(stage.row is None for stage in stages) == 3 + 1 + 3 + 3
     mri = [stage for stage in stages if stage.row and stage.row["list"] == "ood_test"]
-    assert len(mri) == 9
+    assert len(mri) == 3 * 5
     assert all(stage.config_files[-1] == str(bundle / "configs" / "mri.yaml") for stage in mri)
 
 
