@@ -61,6 +61,8 @@ class WPlusUncertainty:
         # a copy with other steps: the settings' checks have passed
         self.inferer: Any = copy.copy(inner)
         self.inferer.steps = steps
+        # codes are sampled, and a student has none
+        self.inferer.answer = "gan"
         self.samples = samples
         self.jitter = jitter
 

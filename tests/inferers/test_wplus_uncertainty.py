@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import Any
 
 import pytest
 import torch
 from monai.inferers import SimpleInferer
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_semgan.inferers import SliceWiseInferer, Uncertainty, ViewAveragingInferer, WPlusInferer, WPlusUncertainty
 from monai_semgan.inferers.wplus_uncertainty import mean_rank, probabilities, spread
@@ -123,3 +124,14 @@ def test_several_samples_need_a_prior(network: SemanticGAN) -> None:
     bare = SemanticGAN(**TINY_NETWORK).eval()
     with pytest.raises(ValueError, match="the prior knows no codes"):
         WPlusUncertainty(steps=1)(images(1), bare)
+
+
+def test_codes_are_sampled_whoever_answers(network: SemanticGAN) -> None:
+    images = torch.rand(2, 1, 16, 16) * 2 - 1
+    plain = WPlusUncertainty(WPlusInferer(amp=False), samples=1, steps=2)(images, network)
+    student = copy.deepcopy(network)
+    student.student = nn.Conv2d(1, 1, 1)
+    for answer in ("student", "both"):
+        found = WPlusUncertainty(WPlusInferer(amp=False, answer=answer), samples=1, steps=2)(images, student)
+        torch.testing.assert_close(found.spread, plain.spread)
+        torch.testing.assert_close(found.reconstruction_error, plain.reconstruction_error)
