@@ -127,7 +127,7 @@ def test_several_samples_need_a_prior(network: SemanticGAN) -> None:
 
 
 def test_codes_are_sampled_whoever_answers(network: SemanticGAN) -> None:
-    images = torch.rand(2, 1, 16, 16) * 2 - 1
+    images = torch.rand(2, 1, 32, 32) * 2 - 1
     plain = WPlusUncertainty(WPlusInferer(amp=False), samples=1, steps=2)(images, network)
     student = copy.deepcopy(network)
     student.student = nn.Conv2d(1, 1, 1)
