@@ -133,7 +133,7 @@ def load(path: Path, kind: str) -> tuple[Any, np.ndarray]:
 
 
 def values_of(image: Any) -> np.ndarray:
-    """Values of an image; those that its header rescales as float32, slice by slice, as nibabel makes float64 of them."""
+    """Values of an image; those that its header rescales as float32, slice by slice, as nibabel makes float64."""
     stored = image.dataobj
     slope, inter = np.asanyarray(stored.slope), np.asanyarray(stored.inter)
     values = stored.get_unscaled()

@@ -25,7 +25,7 @@ from monai.utils import convert_to_tensor, ensure_tuple
 LOWER, UPPER = 0.5, 99.5
 # a volume of no more values is a label map: noise alone gives more
 FEW_VALUES = 16
-# values of a large image that are looked at first, and percentiles, in percent, between which they surely differ if all do
+# values of a large image that are looked at first; percentiles, in percent, between which they differ surely if all do
 SAMPLE, SURELY_LOWER, SURELY_UPPER = 100_000, 2.0, 98.0
 # types of values that volumes keep
 KEPT = ("uint8", "int8", "int16")

@@ -106,7 +106,7 @@ class FitInPlane(InvertibleTransform):
         return [int(side) for side in np.clip(np.rint(extent / pixel), 1, self.size)]
 
     def inverse(self, data: torch.Tensor) -> torch.Tensor:
-        """Bring a volume on the square back to the shape of the slices it was made from, decided where that is asked."""
+        """Bring a volume on the square back to the shape of the slices it was made from, decided where asked to."""
         transform = self.pop_transform(data)
         info = transform[TraceKeys.EXTRA_INFO]
         values = convert_to_tensor(data, track_meta=False)
