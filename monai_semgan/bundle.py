@@ -305,6 +305,16 @@ def run_cohort(evaluator: Any) -> None:
         or_exit(evaluator.run)
 
 
+def give_back_freed_memory() -> None:
+    """Tell the GNU C library to give the system what was freed, such as a volume, before as much is asked for again.
+
+    Memory that :func:`keep_freed_memory` keeps is in pieces, between which there may be no room for a volume.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)
+
+
 def keep_freed_memory(device: torch.device | str = "cpu") -> bool:
     """Tell the GNU C library to keep what this process frees, from now on and for all of its code.
 

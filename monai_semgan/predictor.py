@@ -21,7 +21,7 @@ from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
 from monai_semgan import formats
-from monai_semgan.bundle import Bundle
+from monai_semgan.bundle import Bundle, give_back_freed_memory
 from monai_semgan.data.cohort import FAILURE, failure_reason
 from monai_semgan.networks.nets.dice_calibration import Quality, soft_dice_confidence
 
@@ -273,6 +273,8 @@ class Predictor:
         """Run the network on a batch."""
         stacked = torch.stack([convert_to_tensor(item[Keys.IMAGE], track_meta=False) for item in items])
         images = stacked.to(self.device)
+        if self.spatial_dims > 2:
+            give_back_freed_memory()
         with eval_mode(self.network):
             if getattr(self.inferer, "gives_details", False):
                 result = self.inferer(images, self.network, return_details=True)
@@ -307,6 +309,8 @@ class Predictor:
         prediction.mask = done[Keys.PRED]
         prediction.label = done.get(Keys.LABEL)
         prediction.scores = done.get("scores", {})
+        if self.spatial_dims > 2:
+            give_back_freed_memory()
 
 
 def warnings_of(item: Mapping[str, Any]) -> tuple[str, ...]:

@@ -30,16 +30,17 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, help="images refined together; None: the bundle's")
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
     parser.add_argument("--weights", metavar="FILE", help="other weights than the bundle's")
-    parser.add_argument("--modality", choices=("ct", "mri", "CT", "MRI", "MR"), help="of volumes; None: the bundle's")
+    parser.add_argument(
+        "--modality", type=str.lower, choices=("ct", "mri", "mr"), help="of volumes whose file does not tell; None: ct"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     add_settings(parser)
 
 
 def inference_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Settings of inference.yaml by id, from the options that were given."""
-    modality = (
-        None if options.modality is None else {"mr": "mri"}.get(options.modality.lower(), options.modality.lower())
-    )
+    # as DICOM calls it
+    modality = "mri" if options.modality == "mr" else options.modality
     given = {
         "output_dir": options.output,
         "displayable_configs::preset": options.preset,

@@ -178,7 +178,7 @@ class DICOMSeries(Format):
             warnings=told,
             patient=patient_of(header),
             modality=MODALITIES.get(str(header.get("Modality")), ""),
-            outside=Outside(outside) if outside.any() else None,
+            outside=None if outside is None else Outside(outside),
             files=[str(one.file) for one in stack.slices] if folders else [],
         )
 
@@ -431,16 +431,23 @@ def runs_of(slices: list[Slice]) -> list[list[Slice]]:
     return runs
 
 
-def read_slices(stack: Stack) -> tuple[np.ndarray, np.ndarray]:
-    """Read the volume ``(column, row, slice)`` of ordered slices, each rescaled by its own slope, and what is no value.
+def read_slices(stack: Stack) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the volume ``(column, row, slice)`` of slices, each rescaled by its own slope, and where it has none.
+
+    It is of 16 bits where all values are such whole numbers, else float32.
 
     Raises:
         ValueError: when the pixels of a slice cannot be decoded.
     """
     first = stack.slices[0].header
     shape = (int(first.Columns), int(first.Rows), stack.places[-1] + 1)
-    volume = np.zeros(shape, dtype=np.float32, order="F")
-    outside = np.ones(shape, dtype=bool, order="F")
+    volume = np.zeros(shape, dtype=np.int16, order="F")
+    missing = sorted(set(range(shape[2])) - set(stack.places))
+    outside: np.ndarray | None = None
+    if missing:
+        outside = np.zeros(shape, dtype=bool, order="F")
+        outside[..., missing] = True
+    low, high = np.inf, -np.inf
     opened: tuple[Path, pydicom.Dataset, np.ndarray] | None = None
     for (file, header, frame), place in zip(stack.slices, stack.places):
         if opened is None or opened[0] != file:
@@ -449,20 +456,34 @@ def read_slices(stack: Stack) -> tuple[np.ndarray, np.ndarray]:
         _, dataset, pixels = opened
         stored = pixels if frame is None else pixels.reshape(-1, *pixels.shape[-2:])[frame]
         # of each slice: they differ in PET and MR
-        volume[..., place] = modality_values(dataset if frame is None else header, stored).T
-        outside[..., place] = padding(dataset, stored).T
-    hidden = outside.any()
-    if hidden and outside.all():
+        values = modality_values(dataset if frame is None else header, stored)
+        if volume.dtype == np.int16 and not is_int16(values):
+            volume = volume.astype(np.float32)
+        volume[..., place] = values.T
+        if (hidden := padding(dataset, stored)).any():
+            # most series have none
+            outside = np.zeros(shape, dtype=bool, order="F") if outside is None else outside
+            outside[..., place] = hidden.T
+            values = values[~hidden]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    if low > high:
         raise ValueError(f"series {series_name(first)!r} holds nothing but padding: export it again")
-    inside = volume[~outside] if hidden else volume
-    low, high = inside.min(), inside.max()
     # CT has a unit, which says what is bright
     is_ct = first.get("Modality") == "CT"
     if is_inverted(first) and not is_ct:
-        volume = low + high - volume
-    if hidden:
+        for index in range(shape[2]):
+            volume[..., index] = low + high - volume[..., index].astype(np.float32)
+    if outside is not None:
         volume[outside] = AIR if is_ct and low < AIR / 2 else low
     return volume, outside
+
+
+def is_int16(values: np.ndarray) -> bool:
+    """Tell whether values are whole numbers of 16 bits with sign."""
+    kind = np.iinfo(np.int16)
+    # NaN is none
+    return bool(values.min() >= kind.min and values.max() <= kind.max and (values == values.astype(np.int16)).all())
 
 
 def stacked(slices: list[Slice]) -> Stack:

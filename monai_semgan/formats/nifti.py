@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 from nibabel.orientations import aff2axcodes
+from nibabel.volumeutils import apply_read_scaling
 
 from monai_semgan.formats.registry import Format, register, text_of
 
@@ -119,16 +120,29 @@ def load(path: Path, kind: str) -> tuple[Any, np.ndarray]:
     try:
         try:
             image: Any = nib.load(path)
-            return image, np.asanyarray(image.dataobj)
+            return image, values_of(image)
         except Exception:
             if kind != "NIfTI" or path.name.lower().endswith(".hdr"):
                 raise
             image = unpacked(path.read_bytes())
-            return image, np.asanyarray(image.dataobj)
+            return image, values_of(image)
     except PermissionError:
         raise
     except Exception as error:  # nibabel passes on whatever gzip, zlib or numpy raise
         raise ValueError(f"{text_of(path.name)} is damaged or not a {kind} file ({error}): export it again") from error
+
+
+def values_of(image: Any) -> np.ndarray:
+    """Values of an image; those that its header rescales as float32, slice by slice, as nibabel makes float64."""
+    stored = image.dataobj
+    slope, inter = np.asanyarray(stored.slope), np.asanyarray(stored.inter)
+    values = stored.get_unscaled()
+    if (slope, inter) == (1, 0) or values.ndim == 0 or values.dtype.kind not in "iuf":
+        return np.asanyarray(apply_read_scaling(values, slope, inter))
+    rescaled = np.empty(values.shape, dtype=np.float32, order="F")
+    for index in range(values.shape[-1]):
+        rescaled[..., index] = apply_read_scaling(values[..., index], slope, inter)
+    return rescaled
 
 
 def unpacked(content: bytes) -> Any:

@@ -25,6 +25,10 @@ from monai.utils import convert_to_tensor, ensure_tuple
 LOWER, UPPER = 0.5, 99.5
 # a volume of no more values is a label map: noise alone gives more
 FEW_VALUES = 16
+# values of a large image that are looked at first; percentiles, in percent, between which they differ surely if all do
+SAMPLE, SURELY_LOWER, SURELY_UPPER = 100_000, 2.0, 98.0
+# types of values that volumes keep
+KEPT = ("uint8", "int8", "int16")
 # bytes of a file's beginning that signatures lie in
 HEAD = 352
 # voxels of one extreme value are padding from this share of all, and this many times the others' range away from them
@@ -138,15 +142,21 @@ class Format:
                 else is kept of the file. What there is nothing of is left out.
 
         Returns:
-            The image as float32, with this and MONAI's metadata, the format's name as ``file_format`` and the type of
-            the values as ``stored_dtype``: the file's own, or that of rescaled values.
+            The image as float32, a volume of whole numbers of up to 16 bits with sign in their own type; with this and
+            MONAI's metadata, the format's name as ``file_format`` and the type of the values as ``stored_dtype``: the
+            file's own, or that of rescaled values. A volume's values stay where they are in memory.
 
         Raises:
             ValueError: when its values are no real numbers.
         """
         if array.dtype.kind not in "buif":
             raise ValueError(f"{path.name} holds colours or complex values ({array.dtype}): convert it to grey values")
-        values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        if array.ndim > 3:
+            # large: no copy for the order of the axes
+            kept = array.dtype.name if array.dtype.name in KEPT else "float32"
+            values = torch.from_numpy(np.require(array.astype(kept, copy=False), requirements="W"))
+        else:
+            values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
         fixed = {
             "filename_or_obj": str(path),
             "file_format": self.name,
@@ -303,8 +313,8 @@ def read(path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool 
         label: whether it is a label, which may be of one value.
 
     Returns:
-        The image ``(C, column, row)`` or ``(C, column, row, slice)`` as float32, indexed as it is stored, first index
-        fastest, as all of MONAI's readers do. Its metadata is that of :meth:`Format.image`.
+        The image ``(C, column, row)`` or ``(C, column, row, slice)``, indexed as it is stored, first index fastest, as
+        all of MONAI's readers do. Its type and metadata are those of :meth:`Format.image`.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -357,8 +367,9 @@ def check_image(image: torch.Tensor, name: str, *, label: bool = False) -> None:
     """
     if image.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(image.shape)}): export it again")
-    # each channel by itself: a picture of one colour is constant too
-    values = convert_to_tensor(image, track_meta=False).reshape(len(image), -1).cpu().numpy()
+    # each channel by itself, a picture of one colour is constant too; in the order of the memory
+    array = convert_to_tensor(image, track_meta=False).cpu().numpy()
+    values = np.stack([channel.ravel("K") for channel in array]) if len(array) > 1 else array[0].ravel("K")[None]
     # the extremes of an array with NaN are NaN
     if not np.isfinite([values.min(), values.max()]).all():
         bad = int(values.size - np.isfinite(values).sum())
@@ -368,7 +379,11 @@ def check_image(image: torch.Tensor, name: str, *, label: bool = False) -> None:
         )
     if label:
         return
-    low, high = np.percentile(values, [LOWER, UPPER], axis=1)
+    sample = values[:, :: max(1, values[0].size // SAMPLE)]
+    low, high = np.percentile(sample, [SURELY_LOWER, SURELY_UPPER], axis=1)
+    if (low == high).all():
+        # sorting all of a large volume takes long
+        low, high = np.percentile(values, [LOWER, UPPER], axis=1)
     if (low == high).all():
         extent = "all" if (values == values[:, :1]).all() else f"at least {UPPER - LOWER:g} % of the"
         colour = ", ".join(f"{value:g}" for value in low)
@@ -380,7 +395,7 @@ def check_image(image: torch.Tensor, name: str, *, label: bool = False) -> None:
 def check_values(values: np.ndarray, name: str) -> None:
     """Refuse a volume that is a label map."""
     # sorting all of a large volume takes long
-    if len(np.unique(values[:, :: max(1, values.size // 100_000)])) > FEW_VALUES:
+    if len(np.unique(values[:, :: max(1, values.size // SAMPLE)])) > FEW_VALUES:
         return
     found = np.unique(values)
     if len(found) <= FEW_VALUES and (found == found.round()).all():
@@ -411,7 +426,7 @@ def without_padding(array: np.ndarray) -> tuple[np.ndarray, Outside | None, list
         rest = array[~outside]
         least, most = float(rest.min()), float(rest.max())
         apart = min(abs(value - least), abs(value - most))
-        if apart > FAR * (most - least) and len(np.unique(rest[:: max(1, rest.size // 100_000)])) > FEW_VALUES:
+        if apart > FAR * (most - least) and len(np.unique(rest[:: max(1, rest.size // SAMPLE)])) > FEW_VALUES:
             told = f"{share:.0%} of the voxels are {value:g}, far from all others ({least:g} to {most:g}): padding"
             return np.where(outside, rest.min(), array), Outside(outside), [told]
     return array, None, []
@@ -498,7 +513,10 @@ class FormatReader(ImageReader):
         """
         return tuple(Path(name) for name in ensure_tuple(data))
 
-    def get_data(self, img: PathLike | Sequence[PathLike]) -> tuple[np.ndarray, dict]:
-        """Give array ``(C, ...)`` and metadata of a file or folder, as :func:`read` does, with its errors."""
+    def get_data(self, img: PathLike | Sequence[PathLike]) -> tuple[torch.Tensor, dict]:  # type: ignore[override]
+        """Give values ``(C, ...)`` and metadata of a file or folder, as :func:`read` does, with its errors.
+
+        They are a tensor: ``LoadImage`` would copy an array into another order of the axes.
+        """
         image = read(img, self.spatial_dims, label=self.label)
-        return image.as_tensor().numpy(), {**image.meta, "affine": image.affine.numpy()}
+        return image.as_tensor(), {**image.meta, "affine": image.affine.numpy()}

@@ -24,6 +24,7 @@ from monai_semgan.transforms.empty_slices import MirroredEmptySlicesd as Mirrore
 from monai_semgan.transforms.empty_slices import ThinEmptySlicesd as ThinEmptySlicesd
 from monai_semgan.transforms.fit_in_plane import FitInPlane as FitInPlane
 from monai_semgan.transforms.fit_in_plane import FitInPlaned as FitInPlaned
+from monai_semgan.transforms.fit_in_plane import InvertDecidedd as InvertDecidedd
 from monai_semgan.transforms.label import BinaryMask as BinaryMask
 from monai_semgan.transforms.label import BinaryMaskd as BinaryMaskd
 from monai_semgan.transforms.label import SameGridd as SameGridd

@@ -14,8 +14,10 @@ import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
-from monai.transforms import InvertibleTransform, MapTransform
+from monai.transforms import Invertd, InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
+
+from monai_semgan.transforms.modality import threshold_of
 
 MODES = ("bilinear", "nearest")
 
@@ -26,7 +28,8 @@ class FitInPlane(InvertibleTransform):
     Pixels become square, slices are not mixed. A slice of r x c pixels, :math:`s_r` x :math:`s_c` mm each, gets pixels
     of :math:`p = \max(r s_r, c s_c) / \mathrm{size}`. If its shape does not change by that (square pixels and a longer
     side of ``size``) the values stay as they are. Shrinking is antialiased. The inverse cuts the padding off and scales
-    back to the very shape; ``Invertd(nearest_interp=True)`` does so with the nearest neighbour.
+    back to the very shape; ``Invertd(nearest_interp=True)`` does so with the nearest neighbour, and
+    :class:`InvertDecidedd` decides each slice at once.
 
     Args:
         size: side of the square in pixels.
@@ -77,7 +80,8 @@ class FitInPlane(InvertibleTransform):
         values = image.as_tensor()
         out = values.new_full(
             (len(values), self.size, self.size, values.shape[-1]),
-            values.min().item() if self.value is None else self.value,
+            # torch would copy a large volume for its least value
+            float(values.numpy().min()) if self.value is None else self.value,
         )
         resize_slices(values, cut(out, start, fitted), self.mode)
         to_stored = np.eye(4)
@@ -102,14 +106,17 @@ class FitInPlane(InvertibleTransform):
         return [int(side) for side in np.clip(np.rint(extent / pixel), 1, self.size)]
 
     def inverse(self, data: torch.Tensor) -> torch.Tensor:
-        """Bring a volume on the square back to the shape of the slices it was made from."""
+        """Bring a volume on the square back to the shape of the slices it was made from, decided where asked to."""
         transform = self.pop_transform(data)
         info = transform[TraceKeys.EXTRA_INFO]
         values = convert_to_tensor(data, track_meta=False)
         rows, columns = transform[TraceKeys.ORIG_SIZE][:2]
-        out = values.new_empty((len(values), rows, columns, values.shape[-1]))
-        resize_slices(cut(values, info["start"], info["fitted"]), out, info["mode"])
-        inverted = convert_to_dst_type(out, data)[0]
+        threshold = info.get("threshold")
+        # a slice after the other in memory
+        shape = (values.shape[-1], len(values), rows, columns)
+        out = values.new_empty(shape, dtype=values.dtype if threshold is None else torch.uint8).movedim(0, -1)
+        resize_slices(cut(values, info["start"], info["fitted"]), out, info["mode"], threshold)
+        inverted = convert_to_dst_type(out, data, dtype=out.dtype)[0]
         if isinstance(inverted, MetaTensor):
             inverted.affine = torch.tensor(info["affine"], dtype=torch.float64)
         return inverted
@@ -120,14 +127,17 @@ def cut(volume: torch.Tensor, start: Sequence[int], shape: Sequence[int]) -> tor
     return volume[:, start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]]
 
 
-def resize_slices(source: torch.Tensor, target: torch.Tensor, mode: str) -> None:
-    """Fill ``target`` with ``source``, both ``(C, row, column, slice)``; slice by slice, which takes little memory."""
-    if source.shape == target.shape:
-        target.copy_(source)
-        return
+def resize_slices(source: torch.Tensor, target: torch.Tensor, mode: str, threshold: float | None = None) -> None:
+    """Fill ``target`` with ``source``, both ``(C, row, column, slice)``; slice by slice, which takes little memory.
+
+    With a threshold, values become 1 from there on and 0 below.
+    """
     how: dict[str, Any] = {"mode": "nearest-exact"} if mode == "nearest" else {"mode": mode, "antialias": True}
     for index in range(source.shape[-1]):
-        target[..., index] = F.interpolate(source[None, ..., index], target.shape[1:3], **how)[0]
+        values = source[..., index]
+        if source.shape != target.shape:
+            values = F.interpolate(values[None], target.shape[1:3], **how)[0]
+        target[..., index] = values if threshold is None else values >= threshold
 
 
 class FitInPlaned(MapTransform, InvertibleTransform):
@@ -168,3 +178,41 @@ class FitInPlaned(MapTransform, InvertibleTransform):
         for key, fit in self.key_iterator(d, self.fits):
             d[key] = fit.inverse(d[key])
         return d
+
+
+class InvertDecidedd(Invertd):
+    """MONAI's ``Invertd`` for masks of large volumes: :class:`FitInPlane` decides each slice when it has its size.
+
+    A mask takes a quarter of the memory of probabilities. The result is that of a decision after the inversion, which
+    has to follow where nothing is fitted.
+
+    Args:
+        keys: keys of the probabilities on the network's grid.
+        transform: what the volumes went through.
+        orig_keys: keys of the volumes that went through it.
+        thresholds: the probability from which a voxel is foreground, by the name of the modality; or one for all.
+        modality: that of items that do not name theirs, and whose file does not.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        transform: InvertibleTransform,
+        orig_keys: KeysCollection,
+        thresholds: Mapping[str, float] | float,
+        modality: str,
+    ) -> None:
+        super().__init__(keys, transform, orig_keys, nearest_interp=False)
+        self.thresholds = thresholds
+        self.modality = modality
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        threshold = threshold_of(d, self.thresholds, self.modality)
+        for _, orig_key in self.key_iterator(d, self.orig_keys):
+            # the volume's own traces stay, for its probabilities
+            d[orig_key] = d[orig_key].clone()
+            for trace in d[orig_key].applied_operations:
+                if trace[TraceKeys.CLASS_NAME] == FitInPlane.__name__:
+                    trace[TraceKeys.EXTRA_INFO]["threshold"] = threshold
+        return {**data, **{key: value for key, value in super().__call__(d).items() if key in self.keys}}

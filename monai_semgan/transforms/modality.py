@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from monai.transforms import (
     Transform,
     allow_missing_keys_mode,
 )
-from monai.utils import TraceKeys, convert_to_tensor
+from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -127,12 +128,17 @@ class ThresholdByModalityd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        thresholds = self.thresholds
-        threshold = thresholds[modality_of(d, self.modality)] if isinstance(thresholds, Mapping) else thresholds
-        decide = AsDiscrete(threshold=threshold)
+        threshold = threshold_of(d, self.thresholds, self.modality)
+        decide = AsDiscrete(dtype=torch.uint8)
         for key in self.key_iterator(d):
-            d[key] = decide(d[key])
+            # torch would make floating point of whole numbers, such as a mask's that is decided already
+            d[key] = decide(d[key], threshold=threshold if d[key].is_floating_point() else math.ceil(threshold))
         return d
+
+
+def threshold_of(data: Mapping[Hashable, Any], thresholds: Mapping[str, float] | float, modality: str) -> float:
+    """Tell the threshold of an item; see :class:`ThresholdByModalityd`."""
+    return thresholds[modality_of(data, modality)] if isinstance(thresholds, Mapping) else thresholds
 
 
 class EmptyOutsided(MapTransform, InvertibleTransform):
@@ -161,7 +167,7 @@ class EmptyOutsided(MapTransform, InvertibleTransform):
         for key in self.key_iterator(d):
             outside = self.pop_transform(d[key])[TraceKeys.EXTRA_INFO]["outside"]
             if outside is not None:
-                d[key] = d[key] * torch.as_tensor(~outside.values)
+                d[key] = d[key].masked_fill(torch.as_tensor(outside.values), 0)
         return d
 
 
@@ -206,7 +212,9 @@ class CTWindow(Transform):
                 bits and is not.
         """
         scale = known_scale(scale or self.scale)
-        low, high = img.min().item(), img.max().item()
+        values = convert_to_tensor(img, track_meta=False)
+        # torch would copy a large volume for its extremes, and for its type
+        low, high = float(values.numpy().min()), float(values.numpy().max())
         meta = img.meta if isinstance(img, MetaTensor) else {}
         asked = scale
         if scale == "auto":
@@ -219,7 +227,9 @@ class CTWindow(Transform):
                 f"{Path(file_of(img)).name} has values from {low:g} to {high:g}, which are not of 8 bits: say 'hu'"
             )
         bottom, width = (0.0, TOP) if scale == "8bit" else (self.level - self.width / 2, self.width)
-        out = ((img - bottom) * (2 / width) - 1).clamp(-1, 1)
+        floating = torch.promote_types(values.dtype, torch.float32)
+        scaled = values.to(floating, copy=True).sub_(bottom).mul_(2 / width).sub_(1).clamp_(-1, 1)
+        out = convert_to_dst_type(scaled, img, dtype=floating)[0]
         if asked == "auto" and scale == "hu" and (low > -MARGIN or high < MARGIN):
             tell(out, f"its values from {low:g} to {high:g} are not those of a CT in Hounsfield units: is it one?")
         return out

@@ -38,7 +38,7 @@ OWN = {
     "threshold",
 }
 # what bundles of volumes do in another way than those of images
-VOLUMETRIC = {"batch_size", "modality", "display", "dataset", "post_steps", "postprocessing"}
+VOLUMETRIC = {"batch_size", "modality", "display", "dataset", "preprocessing", "post_steps", "postprocessing"}
 EVALUATE = "configs/evaluate.yaml"
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,46 @@ def test_evaluation_scores_whole_volumes(tmp_path: Path) -> None:
         moved.finalize()
     message = rows(tmp_path / "moved" / "report.csv")["plain.nrrd"]["message"]
     assert "its spacing is [1.2, 1.2, 4.0], the image's [1.2, 1.2, 5.0]" in message
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from monai_semgan.bundle import Bundle
+
+def memory(field):
+    return int(Path("/proc/self/status").read_text().split(field + ":")[1].split()[0]) / 1024
+
+small, large, bundle, weights = sys.argv[1:]
+settings = {"network": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1}}
+simple = {"_target_": "monai.inferers.SimpleInferer"}
+settings["inferer"] = {"_target_": "monai_semgan.inferers.SliceWiseInferer", "inferer": simple}
+settings |= {"ckpt_path": weights, "device": "cpu"}
+for file in (small, large):
+    before = memory("VmRSS")
+    # the peak from now on
+    Path("/proc/self/clear_refs").write_text("5")
+    Bundle(bundle).run("inference.yaml", dataset_dir=file, output_dir=file + "_out", **settings)
+print("GROWTH", memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak of a process's memory")
+def test_memory_stays_a_few_times_that_of_the_file(tmp_path: Path, bundle: Path) -> None:
+    brightness(tmp_path)
+    slices = 80
+    for name, number in (("small", 4), ("large", slices)):
+        noise = np.random.default_rng(0).normal(0, 20, (512, 512, 1))
+        volume = np.where(ellipsoid((512, 512), 0, 0.9)[..., None], 100, -1000) + noise.round()
+        write_volume(tmp_path / f"{name}.nii.gz", np.repeat(volume.astype(np.int16), number, axis=2), AFFINE)
+    files = [str(tmp_path / f"{name}.nii.gz") for name in ("small", "large")]
+    command = [sys.executable, "-c", MEASURE, *files, str(bundle), str(tmp_path / "bright.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    growth = float(done.stdout.split("GROWTH")[1])
+    stored = 512 * 512 * slices * 2 / 2**20
+    # the volume in its own type, and once in floating point, which is twice as much; the mask is half of it
+    assert growth < 5 * stored
 
 
 def test_pieces_are_dropped_on_request(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from monai_semgan import __version__
-from monai_semgan.cli import COMMANDS, main, read_settings
+from monai_semgan.cli import COMMANDS, main, read_settings, segment
 from tests.image_files import gradient, write_png
 from tests.tiny_bundle import tiny_bundle, tiny_data, with_weights
 
@@ -71,6 +72,16 @@ def test_help_and_wrong_arguments_answer_at_once() -> None:
         )
         assert done.returncode == code and time.process_time() - start < 5
         assert " torch" not in done.stderr and " monai." not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "word, modality", [("MR", "mri"), ("mr", "mri"), ("MRI", "mri"), ("mri", "mri"), ("CT", "ct"), ("ct", "ct")]
+)
+def test_modalities_are_named_as_dicom_does_too(word: str, modality: str) -> None:
+    parser = argparse.ArgumentParser()
+    segment.add_arguments(parser)
+    options = parser.parse_args(["in", "out", "--modality", word])
+    assert segment.inference_settings(options)["modality"] == modality
 
 
 @pytest.mark.parametrize("name", ["20240101", "@home", "%x", "=a", "a b", "ä"])

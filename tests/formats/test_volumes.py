@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from monai.transforms import LoadImage
 
@@ -20,8 +21,8 @@ AFFINE = affine_of(LEFT, HEAD, FRONT)
 def read(path: Path) -> tuple[np.ndarray, dict]:
     reader = FormatReader(3)
     array, meta = reader.get_data(reader.read(path))
-    assert len(array) == 1 and array.dtype == np.float32
-    return array[0], meta
+    assert len(array) == 1 and array.dtype in (torch.uint8, torch.int16, torch.float32)
+    return array[0].numpy(), meta
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".NII.GZ"])

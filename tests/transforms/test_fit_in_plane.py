@@ -9,10 +9,12 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
-from monai.transforms import Compose, Invertd, Orientationd
+from monai.transforms import Activationsd, Compose, Invertd, Orientationd
 from scipy.ndimage import center_of_mass
 
-from monai_semgan.transforms.fit_in_plane import FitInPlane, FitInPlaned
+from monai_semgan.formats import Outside
+from monai_semgan.transforms.fit_in_plane import FitInPlane, FitInPlaned, InvertDecidedd
+from monai_semgan.transforms.modality import ByModalityd, EmptyOutsided, ThresholdByModalityd
 from monai_semgan.transforms.scores import AXIAL, LABELS, axial
 from tests.volume_files import affines, ellipsoid
 
@@ -141,3 +143,27 @@ def test_what_does_not_fit() -> None:
         FitInPlaned("image", 50, fill=2.0)
     with pytest.raises(ValueError, match="mode is 'cubic'"):
         FitInPlane(8, mode="cubic")
+
+
+@given(affines(), st.tuples(*[st.integers(2, SIZE)] * 3), st.booleans(), st.sampled_from(["ct", "mri"]))
+def test_masks_that_are_decided_slice_by_slice_are_the_same(
+    affine: np.ndarray, shape: tuple[int, int, int], enlarge: bool, modality: str
+) -> None:
+    thresholds = {"ct": 0.7, "mri": 0.5}
+    outside = np.random.default_rng(1).random(shape) < 0.1
+    fits = {"ct": FitInPlaned("image", SIZE, enlarge=enlarge), "mri": FitInPlaned("image", SIZE, fill=0.8)}
+    chain = Compose([EmptyOutsided("image"), Orientationd("image", AXIAL, labels=LABELS), ByModalityd(fits, modality)])
+    item = chain({"image": MetaTensor(torch.zeros(1, *shape), affine=affine, meta={"outside": Outside(outside)})})
+    logits = torch.randn(item["image"].shape, generator=torch.Generator().manual_seed(0))
+    item["pred"] = MetaTensor(logits)
+    activate = Activationsd("pred", sigmoid=True)
+    decide = ThresholdByModalityd("pred", thresholds, modality)
+    at_once = InvertDecidedd("pred", chain, "image", thresholds, modality)(activate(item))
+    assert at_once["pred"].dtype == torch.uint8
+    invert = Compose([activate, Invertd("pred", chain, "image", nearest_interp=False)])
+    # the volume's own traces are as they were
+    probabilities = invert({"image": at_once["image"], "pred": MetaTensor(logits)})
+    assert probabilities["pred"].is_floating_point()
+    expected = decide(probabilities)["pred"]
+    assert torch.equal(decide(at_once)["pred"].as_tensor(), expected.as_tensor())
+    assert not expected[0].numpy()[outside].any()
