@@ -1,15 +1,17 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Volumes segmented slice by slice, in chunks that fit a memory budget."""
+"""Volumes segmented slice by slice, in chunks that fit a memory budget, and what only the whole volume tells."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from monai.inferers import Inferer
+from scipy import ndimage
 from torch import Tensor
 
 from monai_semgan.inferers.wplus_inferer import WPlusResult, join, with_metadata
@@ -21,6 +23,9 @@ class SliceWiseInferer(Inferer):
     Chunks do not change the result of a :class:`monai_semgan.inferers.WPlusInferer`: they bound its memory, which then
     is the same for 30 and for 600 slices.
 
+    A slice does not tell an organ from what looks like it elsewhere in the body. Of a binary mask in 3-D, connected by
+    26 neighbours, pieces smaller than a share of the largest are therefore left out: their logits change sign.
+
     Args:
         inferer: the 2-D inferer, such as a ``WPlusInferer``, one in a ``ViewAveragingInferer``, or MONAI's
             ``SimpleInferer``.
@@ -28,18 +33,28 @@ class SliceWiseInferer(Inferer):
         slice_mb: MiB that a slice takes. Refinement with the encoder's perceptual distance was measured to take 45 at
             128 px with channel_base 2048 and channel_max 256, in proportion to the size and to channel_base.
         chunk: slices a chunk, in place of ``memory_budget_mb / slice_mb``.
+        smallest_piece: the smallest piece that is kept, as a share of the largest, 0 (all) to 1.
 
     Raises:
         ValueError: for settings out of range.
     """
 
     def __init__(
-        self, inferer: Inferer, *, memory_budget_mb: float = 1500, slice_mb: float = 45, chunk: int | None = None
+        self,
+        inferer: Inferer,
+        *,
+        memory_budget_mb: float = 1500,
+        slice_mb: float = 45,
+        chunk: int | None = None,
+        smallest_piece: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value in (("memory_budget_mb", memory_budget_mb), ("slice_mb", slice_mb), ("chunk", chunk)):
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}, it has to be positive")
+        if not 0 <= smallest_piece <= 1:
+            raise ValueError(f"smallest_piece is {smallest_piece}, it has to be from 0 to 1")
+        self.smallest_piece = smallest_piece
         self.inferer: Any = inferer
         self.chunk = chunk or max(1, int(memory_budget_mb / slice_mb))
 
@@ -65,7 +80,8 @@ class SliceWiseInferer(Inferer):
             asked too, the answers of both ``(B, 2, L, H, W, D)``.
 
         Raises:
-            ValueError: when the inputs are no volumes, or the 2-D inferer does not take their slices.
+            ValueError: when the inputs are no volumes, the 2-D inferer does not take their slices, or small pieces of a
+                mask of several classes are to be left out.
         """
         if inputs.dim() != 5 or inputs.numel() == 0:
             raise ValueError(
@@ -80,12 +96,27 @@ class SliceWiseInferer(Inferer):
 
         parts = [self.inferer(part, network, *args, **kwargs) for part in slices.flatten(0, 1).split(self.chunk)]
         if not isinstance(parts[0], WPlusResult):
-            return volumes(torch.cat(parts))
+            return self.without_small_pieces(volumes(torch.cat(parts)))
         logits, wplus, reconstruction, losses, answers = join(parts)
         return WPlusResult(
-            volumes(logits),
+            self.without_small_pieces(volumes(logits)),
             wplus.unflatten(0, number),
             volumes(reconstruction),
             losses.unflatten(0, number),
             None if answers is None else volumes(answers),
         )
+
+    def without_small_pieces(self, logits: Tensor) -> Tensor:
+        """Turn the sign of the logits ``(B, 1, H, W, D)`` of small pieces, in place."""
+        if not self.smallest_piece:
+            return logits
+        if logits.shape[1] != 1:
+            raise ValueError(f"smallest_piece is for binary masks, not {logits.shape[1]} classes: set it to 0")
+        for volume in logits.as_subclass(Tensor)[:, 0]:
+            pieces, _ = ndimage.label((volume > 0).cpu().numpy(), np.ones((3, 3, 3)))
+            sizes = np.bincount(pieces.ravel())[1:]
+            if len(sizes) > 1:
+                small = np.flatnonzero(sizes < self.smallest_piece * sizes.max()) + 1
+                inside = torch.from_numpy(np.isin(pieces, small)).to(volume.device)
+                volume[inside] = -volume[inside]
+        return logits

@@ -174,8 +174,9 @@ class EmptyOutsided(MapTransform, InvertibleTransform):
 class CTWindow(Transform):
     r"""Map the window :math:`[\mathrm{level} - \mathrm{width}/2, \mathrm{level} + \mathrm{width}/2]` to [-1, 1].
 
-    Values beyond are clipped. CT through a window already, of 8 bits, is taken as it is: 0 to 255 become -1 to 1. Which
-    of the two a volume is, ``scale`` says, or the volume's metadata ``intensity_scale``, or, of "auto", its values:
+    Values beyond are clipped. CT of 8 bits, which went through a window already, is brought back to the Hounsfield
+    units of that window first. Which of the two a volume is, ``scale`` says, or the volume's metadata
+    ``intensity_scale``, or, of "auto", its values:
 
     - Hounsfield units reach down to -100 (fat, air), which 8 bits do not, even resampled with splines; a warning names
       their range where they do not reach 100.
@@ -186,14 +187,22 @@ class CTWindow(Transform):
         level: centre of the window in Hounsfield units.
         width: width of the window in Hounsfield units; the default, 40 and 400, is that for the abdomen.
         scale: "hu" for Hounsfield units, "8bit" for 0 to 255 through a window, "auto" to let the volume tell.
+        stored_window: level and width of the window that CT of 8 bits went through; None: this window.
 
     Raises:
-        ValueError: when the width is not positive, or the scale unknown.
+        ValueError: when a width is not positive, or the scale unknown.
     """
 
-    def __init__(self, level: float = 40, width: float = 400, scale: str = "auto") -> None:
-        if not width > 0:
-            raise ValueError(f"width is {width}, it has to be positive")
+    def __init__(
+        self,
+        level: float = 40,
+        width: float = 400,
+        scale: str = "auto",
+        stored_window: tuple[float, float] | None = None,
+    ) -> None:
+        self.stored_level, self.stored_width = stored_window or (level, width)
+        if not min(width, self.stored_width) > 0:
+            raise ValueError(f"width is {min(width, self.stored_width)}, it has to be positive")
         self.level = level
         self.width = width
         self.scale = known_scale(scale)
@@ -226,7 +235,10 @@ class CTWindow(Transform):
             raise ValueError(
                 f"{Path(file_of(img)).name} has values from {low:g} to {high:g}, which are not of 8 bits: say 'hu'"
             )
-        bottom, width = (0.0, TOP) if scale == "8bit" else (self.level - self.width / 2, self.width)
+        bottom, width = self.level - self.width / 2, self.width
+        if scale == "8bit":
+            step = self.stored_width / TOP
+            bottom, width = (bottom - self.stored_level + self.stored_width / 2) / step, width / step
         floating = torch.promote_types(values.dtype, torch.float32)
         scaled = values.to(floating, copy=True).sub_(bottom).mul_(2 / width).sub_(1).clamp_(-1, 1)
         out = convert_to_dst_type(scaled, img, dtype=floating)[0]
@@ -278,6 +290,7 @@ class CTWindowd(MapTransform):
         level: centre of the window in Hounsfield units.
         width: width of the window in Hounsfield units.
         scale: "hu" for Hounsfield units, "8bit" for 0 to 255 through a window, "auto" to let each volume tell.
+        stored_window: level and width of the window that CT of 8 bits went through; None: this window.
         allow_missing_keys: pass over keys that an item does not have.
     """
 
@@ -287,10 +300,11 @@ class CTWindowd(MapTransform):
         level: float = 40,
         width: float = 400,
         scale: str = "auto",
+        stored_window: tuple[float, float] | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.window = CTWindow(level, width, scale)
+        self.window = CTWindow(level, width, scale, stored_window)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

@@ -142,3 +142,29 @@ def test_other_shapes_are_refused(network: SemanticGAN, shape: tuple[int, ...], 
 def test_settings_out_of_range(setting: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{setting} is {value}"):
         SliceWiseInferer(SimpleInferer(), **{setting: value})
+
+
+class Same(Inferer):
+    """Gives the images back as logits."""
+
+    def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
+        return inputs.clone()
+
+
+def test_small_pieces_of_a_volume_are_left_out() -> None:
+    logits = -torch.ones(2, 1, 8, 8, 6)
+    # 48 voxels, a piece of 2 that touches nothing, and one of 4 that hangs on the first by a corner
+    logits[0, 0, :4, :4, :3] = 3.0
+    logits[0, 0, 7, 0, 4:] = 2.0
+    logits[0, 0, 4:6, 4:6, 3] = 1.0
+    # alone in its volume a small piece is the largest
+    logits[1, 0, 7, 7, 0] = 5.0
+    expected = logits.clone()
+    expected[0, 0, 7, 0, 4:] = -2.0
+    assert torch.equal(SliceWiseInferer(Same(), chunk=2, smallest_piece=0.05)(logits, None), expected)
+    # 2 of 52 voxels are a share of 0.038
+    assert torch.equal(SliceWiseInferer(Same(), smallest_piece=0.03)(logits, None), logits)
+    with pytest.raises(ValueError, match="for binary masks, not 2 classes"):
+        SliceWiseInferer(Recorder(), smallest_piece=0.05)(logits, None)
+    with pytest.raises(ValueError, match="smallest_piece is 2"):
+        SliceWiseInferer(Same(), smallest_piece=2)

@@ -103,6 +103,9 @@ def test_eight_bits_are_taken_as_they_are(caplog: pytest.LogCaptureFixture) -> N
     torch.testing.assert_close(CTWindow()(volume), torch.tensor([[-1.0, -0.6, 1.0]]))
     # a patient without a white or a black voxel is no reason to stretch
     torch.testing.assert_close(CTWindow(scale="8bit")(volume[:, 1:2] + 51), torch.tensor([[-0.2]]))
+    # 51 of 255 in the window of 40 and 400 are -80 Hounsfield units, 204 are 160
+    narrow = CTWindow(120, 240, scale="8bit", stored_window=(40, 400))
+    torch.testing.assert_close(narrow(torch.tensor([51.0, 102.0, 204.0])), torch.tensor([-1.0, -1.0, 1 / 3]))
     assert not caplog.text
 
 
