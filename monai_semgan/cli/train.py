@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-list", default="train", metavar="NAME", help="list of the labelled images")
     parser.add_argument("--val-list", default="val", metavar="NAME", help="list that the encoder is validated on")
     parser.add_argument(
-        "--image-lists", nargs="+", default=["unlabeled"], metavar="NAME", help="lists whose labels are not read"
+        "--image-lists",
+        nargs="*",
+        default=["unlabeled"],
+        metavar="NAME",
+        help="lists whose labels are not read; none: the labelled images alone, and the U-Net is the student",
     )
     parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="what to train, in this order"
@@ -65,6 +69,9 @@ def run(options: argparse.Namespace) -> int | None:
             settings |= {"teacher_ckpt_path": unet} if unet.is_file() else {}
         if stage == "student":
             settings |= {"gan_ckpt_path": output / "encoder" / "model.pt", "teacher_ckpt_path": unet}
+        if stage == "student" and not options.image_lists:
+            put_student(unet, output)
+            continue
         print(f"{stage}: {output / stage}", flush=True)
         known = bundle.read(*configs)
         chosen = read_settings(options.settings)
@@ -76,6 +83,21 @@ def run(options: argparse.Namespace) -> int | None:
     if "student" in options.stages:
         calibrate_on(bundle, options, output / "student" / "model.pt")
     return None
+
+
+def put_student(unet: Path, output: Path) -> None:
+    """Put the U-Net into the weights as the student: no images are left that it could teach another one on."""
+    import torch
+
+    from monai_semgan.handlers.checkpoints import save_beside
+
+    weights, encoder = output / "student" / "model.pt", output / "encoder" / "model.pt"
+    for path in (unet, encoder):
+        if not path.is_file():
+            raise ValueError(f"{path} is missing: train the stages unet, gan and encoder before student")
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_beside(torch.load(unet, map_location="cpu", weights_only=True), weights, "student.", encoder)
+    print(f"student: the U-Net, in {weights}", flush=True)
 
 
 def calibrate_on(bundle: Bundle, options: argparse.Namespace, weights: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,17 @@ class WeightsSaver:
 
     def __call__(self, engine: Averages) -> None:
         """Write the weights of ``engine``'s averaged network, on the CPU."""
-        whole = {} if self.beside is None else torch.load(self.beside, map_location="cpu", weights_only=True)
-        state = {name: value for name, value in whole.items() if not name.startswith(self.prefix)}
-        state |= {self.prefix + name: value.cpu() for name, value in engine.ema.average.state_dict().items()}
-        save_whole(state, self.path)
+        save_beside(engine.ema.average.state_dict(), self.path, self.prefix, self.beside)
         self.logger.info(f"weights: {self.path}")
+
+
+def save_beside(
+    weights: Mapping[str, torch.Tensor],
+    path: Path,
+    prefix: str = "",
+    beside: str | os.PathLike[str] | None = None,
+) -> None:
+    """Write the weights of a network, or put them beside those of another; see :class:`WeightsSaver`."""
+    whole = {} if beside is None else torch.load(beside, map_location="cpu", weights_only=True)
+    state = {name: value for name, value in whole.items() if not name.startswith(prefix)}
+    save_whole(state | {prefix + name: value.cpu() for name, value in weights.items()}, path)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from monai_semgan import __version__
 from monai_semgan.cli import COMMANDS, main, read_settings, segment
@@ -176,6 +177,20 @@ def test_trains_and_evaluates_a_bundle_copied_alone(
     assert json.loads((tmp_path / "scores" / "summary.json").read_text())["images"] == 2
     unet = ["--unet", "--weights", str(tmp_path / "runs" / "unet" / "model.pt")]
     assert main([*evaluate[:3], "--bundle", str(bundle), *unet]) == 0
+
+    assert main([*train, "--image-lists", "--stages", "student"]) == 0
+    state = torch.load(weights, weights_only=True)
+    for name, value in torch.load(tmp_path / "runs" / "unet" / "model.pt", weights_only=True).items():
+        assert torch.equal(state["student." + name], value), name
+
+
+def test_without_images_or_a_unet_there_is_no_student(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datalist = str(tiny_data(tmp_path / "data"))
+    train = ["train", str(bundle), "--datalist", datalist, "--output", str(tmp_path / "runs"), "--image-lists"]
+    assert main([*train, "--stages", "student"]) == 1
+    assert "train the stages unet, gan and encoder before student" in capsys.readouterr().err
 
 
 def test_settings_are_read_as_yaml() -> None:
