@@ -42,11 +42,13 @@ class Prediction:
         codes: W+ codes, ``(N, D)`` or ``(slices, N, D)``; None without a generator.
         label: the label of an evaluation, on the input's own grid.
         scores: what an evaluation found, by name.
+        measurements: sizes of the mask by name and by unit, such as ``{"liver_volume": {"ml": 1490.2, "voxels": 98013}}``;
+            None where there is nothing to measure, or the size of pixels is not known.
         confidence: how sure the network is of the mask, its soft Dice, 0 to 1.
         quality: the predicted Dice of the mask with its interval, where the weights were calibrated.
         seconds: time that it took; of images that were segmented together, each has its share.
         failure: why there is no mask; None where all went well.
-        warnings: what a user should know of how the image was read; the first names file and patient.
+        warnings: what a user should know of how the image was read and of its mask; the first names file and patient.
         invert: brings logits to the input's grid as probabilities, for :attr:`probabilities`.
     """
 
@@ -59,6 +61,7 @@ class Prediction:
     codes: Tensor | None = None
     label: Any = None
     scores: dict[str, float] = field(default_factory=dict)
+    measurements: dict[str, dict[str, float | None]] = field(default_factory=dict)
     confidence: float | None = None
     quality: Quality | None = None
     seconds: float = 0.0
@@ -307,12 +310,19 @@ class Predictor:
         prediction.mask = done[Keys.PRED]
         prediction.label = done.get(Keys.LABEL)
         prediction.scores = done.get("scores", {})
+        prediction.measurements = done.get("measurements", {})
+        prediction.warnings = warnings_of(prediction.item, done.get("remarks", ()))
 
 
-def warnings_of(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """What reading and preparing an item's image found worth telling, with the patient and the file that it is of."""
+def warnings_of(item: Mapping[str, Any], remarks: Sequence[str] = ()) -> tuple[str, ...]:
+    """What reading and preparing an item's image found worth telling, with the patient and the file that it is of.
+
+    Args:
+        item: the item, prepared.
+        remarks: what was found in its mask.
+    """
     meta = getattr(item[Keys.IMAGE], "meta", {})
-    told = tuple(dict.fromkeys(meta.get("warnings", ())))
+    told = tuple(dict.fromkeys([*meta.get("warnings", ()), *remarks]))
     name = formats.text_of(Path(str(meta.get("filename_or_obj", "image"))).name)
     patient = item.get("patient") or meta.get("patient")
     of = f"{name}, patient {patient}" if patient else name

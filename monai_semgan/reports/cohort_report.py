@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class CohortReport:
 
     ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did: "ok", with
     warnings of its reading as message, "failed", or "skipped", what is no image and was not to be done. Paths of masks
-    and overlays are relative to it. Text that a spreadsheet would take for a formula has an apostrophe in front. With
+    and overlays are relative to it. ``report.json`` has the same at the end of a run. Text that a spreadsheet would take for a formula has an apostrophe in front. With
     ``scores``, rows also have the patient and these scores, log lines the first of them, and at the end there are
     ``patients.csv`` (the mean over each patient's images; without a "patient" an image is one), ``summary.csv`` and
     ``summary.json`` (statistics over patients); the means are put into ``state.metrics``.
@@ -74,6 +74,8 @@ class CohortReport:
         rank: number of this process.
         world_size: number of processes; with several, ``torch.distributed`` has to join them before the run.
         look_below: predicted Dice below which the column "look" says so, in [0, 1].
+        measurements: names of columns, and the measurement and the unit that each is of; see
+            :attr:`monai_semgan.metrics.Measurements.columns`.
 
     Raises:
         ValueError: when a score is unknown.
@@ -91,6 +93,7 @@ class CohortReport:
         rank: int = 0,
         world_size: int = 1,
         look_below: float = 0.85,
+        measurements: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self.output_dir = Path(str(output_dir))
         self.path = self.output_dir / (f"report.{rank}.csv" if world_size > 1 else "report.csv")
@@ -102,7 +105,8 @@ class CohortReport:
         self.world_size = world_size
         self.look_below = look_below
         self.scores = known_scores(scores, REPORTED_SCORES) if scores else ()
-        self.columns = (*COLUMNS, "patient", *self.scores) if self.scores else COLUMNS
+        self.measurements = dict(measurements or {})
+        self.columns = (*COLUMNS, *self.measurements, *(("patient", *self.scores) if self.scores else ()))
         self.rows: list[dict[str, Any]] = []
         self.total = 0
 
@@ -256,6 +260,7 @@ class CohortReport:
         self._sort()
         skipped = sum(row["status"] == "skipped" for row in self.rows)
         passed = f", {skipped} that are no images passed over" if skipped else ""
+        self._write_json()
         images = len(self.rows) - skipped
         logger.info("%d images, %d failed%s: %s", images, self.failed, passed, self.output_dir / "report.csv")
         if not self.scores:
@@ -276,6 +281,19 @@ class CohortReport:
             if key in self.scores and values["n"]:
                 engine.state.metrics[key] = values["mean"]
                 logger.info("%s: %s", key, ", ".join(f"{name} {values[name]}" for name in columns[1:]))
+
+    def _write_json(self) -> None:
+        """Write the rows as JSON, measurements by name and unit."""
+        plain = [column for column in self.columns if column not in self.measurements]
+        images = []
+        for row in self.rows:
+            sizes: dict[str, dict[str, Any]] = defaultdict(dict)
+            for column, (name, unit) in self.measurements.items():
+                sizes[name][unit] = row[column]
+            known = {column: formats.text_of(v) if isinstance(v := row[column], str) else v for column in plain}
+            images.append({**known, **({"measurements": sizes} if row["status"] == "ok" else {})})
+        path = self.output_dir / "report.json"
+        path.write_text(json.dumps({"images": images}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _sort(self) -> None:
         """Put what a user has to look at first: failures, then masks from the lowest predicted Dice on."""
@@ -298,6 +316,8 @@ class CohortReport:
         if prediction.quality is not None and failure is None:
             row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality), strict=True))
             row["look"] = "look" if prediction.quality.dice < self.look_below else ""
+        for column, (name, unit) in self.measurements.items():
+            row[column] = shortened(prediction.measurements.get(name, {}).get(unit)) if failure is None else None
         if self.scores:
             row["patient"] = item.get("patient", item.get("name", row["file"]))
             row.update({key: rounded(prediction.scores.get(key)) for key in self.scores if failure is None})
@@ -313,6 +333,7 @@ class CohortReport:
             return
         told = (*self.scores[:1], "predicted_dice", "reconstruction_error")
         parts = [f"{key} {row[key]}" for key in told if row.get(key) is not None]
+        parts += measured(row, self.measurements)
         parts += ["LOOK AT IT"] if row["look"] else []
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
@@ -330,7 +351,7 @@ class CohortReport:
                 f"{path} has columns {list(columns)}, this run writes {list(self.columns)}: resume with the "
                 "configs and scores that it was begun with, or begin anew without resume"
             )
-        numbers = ("reconstruction_error", *QUALITY, *self.scores)
+        numbers = ("reconstruction_error", *QUALITY, *self.measurements, *self.scores)
         return [
             {key: (float(value) if key in numbers else value) if value else None for key, value in row.items()}
             | {"message": row["message"]}
@@ -412,6 +433,24 @@ def caption(prediction: Prediction) -> str:
 def rounded(value: float | None) -> float | None:
     """Round to six decimals; what is missing or not a number becomes None, an empty cell."""
     return round(float(value), 6) if value is not None and np.isfinite(value) else None
+
+
+def shortened(value: float | None) -> float | None:
+    """Round to six significant digits, whole numbers not at all; what is missing stays."""
+    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")
+
+
+def measured(row: Mapping[str, Any], measurements: Mapping[str, tuple[str, str]]) -> list[str]:
+    """What a log line tells of an image's measurements: each by its name in its unit, counted where that is unknown."""
+    units: dict[str, dict[str, Any]] = defaultdict(dict)
+    for column, (name, unit) in measurements.items():
+        units[name][unit] = row.get(column)
+    told = []
+    for name, values in units.items():
+        unit, value = next(((u, v) for u, v in values.items() if v is not None), ("", None))
+        if value is not None:
+            told.append(f"{name.replace('_', ' ')} {value:.4g}{'' if unit == '1' else f' {unit}'}")
+    return told
 
 
 def statistics(values: Iterable[float | None]) -> dict[str, Any]:
