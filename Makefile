@@ -111,13 +111,13 @@ gpu-check: $(RUNTIME)
 
 $(RUNTIME): setup.cfg pyproject.toml | $(VENV)
 	@echo "Installing into .venv (once, several minutes)"
-	$(VENV) -m pip install --quiet -e ".[dicom]"
+	$(VENV) -m pip install --quiet -e ".[dicom,seg]"
 	@touch $@
 
 # the runtime is part of it, so that the next make demo installs nothing
 $(DEV): setup.cfg pyproject.toml | $(VENV)
 	@echo "Installing into .venv (once, several minutes)"
-	$(VENV) -m pip install --quiet -e ".[dicom,onnx,dev]"
+	$(VENV) -m pip install --quiet -e ".[dicom,seg,onnx,dev]"
 	@touch $(RUNTIME) $@
 
 $(LABEL): setup.cfg pyproject.toml label-constraints.txt | $(LABEL_VENV)

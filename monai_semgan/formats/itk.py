@@ -12,7 +12,7 @@ import numpy as np
 from monai.data import MetaTensor
 from monai.data.utils import orientation_ras_lps
 
-from monai_semgan.formats.registry import Format, register
+from monai_semgan.formats.registry import Format, mask_values, register, with_suffix, writes
 
 
 @register
@@ -36,6 +36,26 @@ class ITK(Format):
         if values > 1:
             raise ValueError(f"{path.name} has {values} values a voxel: give a grey volume")
         return self.volume(itk_array(image), path, itk_affine(image))
+
+
+@writes("nrrd")
+def write_nrrd(mask: MetaTensor, path: Path) -> Path:
+    """Write a mask as compressed NRRD of unsigned bytes, with the dimensions and the place of its image's file."""
+    import SimpleITK as sitk  # late, it is large and seldom needed
+
+    values = mask_values(mask)
+    # dimensions beyond the third are of length 1
+    array = values.reshape(tuple(mask.meta.get("file_shape", values.shape))[:3])
+    affine = np.asarray(mask.meta.get("file_affine", mask.affine), np.float64)
+    axes = orientation_ras_lps(affine)[: array.ndim]
+    spacing = np.linalg.norm(axes[:, : array.ndim], axis=0)
+    image = sitk.GetImageFromArray(array.T)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((axes[:, : array.ndim] / spacing).ravel().tolist())
+    image.SetOrigin(axes[:, 3].tolist())
+    file = with_suffix(path, ".nrrd")
+    sitk.WriteImage(image, str(file), useCompression=True)
+    return file
 
 
 def itk_array(image: Any) -> np.ndarray:

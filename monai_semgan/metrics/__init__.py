@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from monai_semgan.metrics.measurements import Measurements
+from monai_semgan.metrics.measurements import Measurements, in_words
 from monai_semgan.metrics.segmentation_scores import SCORES, known_scores, segmentation_scores
 from monai_semgan.metrics.volume_scores import VOLUME_SCORES, volume_scores
 
@@ -17,6 +17,7 @@ __all__ = [
     "SCORES",
     "VOLUME_SCORES",
     "Measurements",
+    "in_words",
     "known_scores",
     "segmentation_scores",
     "volume_scores",

@@ -116,7 +116,7 @@ class Measurements:
         for kind in self.units:
             numbers = self._measure(kind, labels, mask, remarks)
             for name, own in zip(self._names(kind), numbers, strict=True):
-                found[name] = dict(zip(self._units(kind), own, strict=True))
+                found[name] = dict(zip(self._units(kind), map(significant, own), strict=True))
         return {**data, "measurements": found, "remarks": remarks}
 
     def _measure(
@@ -140,9 +140,9 @@ class Measurements:
         if kind == "lung_areas":
             masks, remark = lungs_apart(self._lungs(self._upright(mask)))
             remarks += [remark] if remark else []
-        size = element(mask, labels.ndim)
+        one = element(mask, labels.ndim)
         counts = [None if own is None else int(np.count_nonzero(own)) for own in masks]
-        return [(None if size is None or count is None else count * size / scale, count) for count in counts]
+        return [(None if one is None or count is None else count * one / scale, count) for count in counts]
 
     def _upright(self, mask: torch.Tensor) -> np.ndarray:
         if self.orient is None:
@@ -152,6 +152,22 @@ class Measurements:
 
     def _lungs(self, labels: np.ndarray) -> np.ndarray:
         return np.isin(labels, self._values("lung"))
+
+
+def in_words(measurements: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Write measurements by name and unit as text, such as "lung area 412 cm2"; in pixels where the size is unknown."""
+    told = []
+    for name, values in measurements.items():
+        unit, value = next(((unit, value) for unit, value in values.items() if value is not None), ("", None))
+        if value is not None:
+            shown = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+            told.append(f"{name.replace('_', ' ')} {shown}{'' if unit == '1' else f' {unit}'}")
+    return told
+
+
+def significant(value: float | None) -> float | None:
+    """Round to six significant digits, whole numbers not at all."""
+    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")
 
 
 def label_map(mask: torch.Tensor) -> np.ndarray:

@@ -27,7 +27,7 @@ from scipy.stats import spearmanr
 
 from monai_semgan import formats
 from monai_semgan.data.cohort import SKIPPED, failure_reason, state_of
-from monai_semgan.metrics import REPORTED_SCORES, known_scores
+from monai_semgan.metrics import REPORTED_SCORES, in_words, known_scores
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports.overlay import LABEL_COLOUR, overlay, page
 
@@ -53,10 +53,11 @@ class CohortReport:
 
     ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did: "ok", with
     warnings of its reading as message, "failed", or "skipped", what is no image and was not to be done. Paths of masks
-    and overlays are relative to it. ``report.json`` has the same at the end of a run. Text that a spreadsheet would take for a formula has an apostrophe in front. With
-    ``scores``, rows also have the patient and these scores, log lines the first of them, and at the end there are
-    ``patients.csv`` (the mean over each patient's images; without a "patient" an image is one), ``summary.csv`` and
-    ``summary.json`` (statistics over patients); the means are put into ``state.metrics``.
+    and overlays are relative to it. ``report.json`` has the same at the end of a run. Text that a spreadsheet would
+    take for a formula has an apostrophe in front. With ``scores``, rows also have the patient and these scores, log
+    lines the first of them, and at the end there are ``patients.csv`` (the mean over each patient's images; without a
+    "patient" an image is one), ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into
+    ``state.metrics``.
 
     Processes that share a cohort (``torchrun``) each write ``report.RANK.csv``; at the end, when all have arrived, the
     first joins them into ``report.csv``. With ``resume``, ``finished`` lists what earlier runs did, whichever process
@@ -206,7 +207,9 @@ class CohortReport:
         # postprocessing leaves out the channel, as MONAI Label asks
         mask = prediction.mask[None]
         try:
-            files = {"mask": formats.write(mask, self._place("masks", f"{name}_mask"))}
+            written, told = formats.write_as(mask, self._place("masks", f"{name}_mask"))
+            files = {"mask": next(iter(written.values()))}
+            prediction.warnings += tuple(told)
             if prediction.slice_errors is not None:
                 errors = [
                     {"slice": k, "reconstruction_error": rounded(e)} for k, e in enumerate(prediction.slice_errors, 1)
@@ -282,16 +285,20 @@ class CohortReport:
                 engine.state.metrics[key] = values["mean"]
                 logger.info("%s: %s", key, ", ".join(f"{name} {values[name]}" for name in columns[1:]))
 
+    def _sizes(self, row: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """The measurements of a row by name and unit."""
+        sizes: dict[str, dict[str, Any]] = defaultdict(dict)
+        for column, (name, unit) in self.measurements.items():
+            sizes[name][unit] = row[column]
+        return sizes
+
     def _write_json(self) -> None:
         """Write the rows as JSON, measurements by name and unit."""
         plain = [column for column in self.columns if column not in self.measurements]
         images = []
         for row in self.rows:
-            sizes: dict[str, dict[str, Any]] = defaultdict(dict)
-            for column, (name, unit) in self.measurements.items():
-                sizes[name][unit] = row[column]
             known = {column: formats.text_of(v) if isinstance(v := row[column], str) else v for column in plain}
-            images.append({**known, **({"measurements": sizes} if row["status"] == "ok" else {})})
+            images.append({**known, **({"measurements": self._sizes(row)} if row["status"] == "ok" else {})})
         path = self.output_dir / "report.json"
         path.write_text(json.dumps({"images": images}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -317,7 +324,7 @@ class CohortReport:
             row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality), strict=True))
             row["look"] = "look" if prediction.quality.dice < self.look_below else ""
         for column, (name, unit) in self.measurements.items():
-            row[column] = shortened(prediction.measurements.get(name, {}).get(unit)) if failure is None else None
+            row[column] = prediction.measurements.get(name, {}).get(unit) if failure is None else None
         if self.scores:
             row["patient"] = item.get("patient", item.get("name", row["file"]))
             row.update({key: rounded(prediction.scores.get(key)) for key in self.scores if failure is None})
@@ -333,7 +340,7 @@ class CohortReport:
             return
         told = (*self.scores[:1], "predicted_dice", "reconstruction_error")
         parts = [f"{key} {row[key]}" for key in told if row.get(key) is not None]
-        parts += measured(row, self.measurements)
+        parts += in_words(self._sizes(row))
         parts += ["LOOK AT IT"] if row["look"] else []
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
@@ -353,7 +360,7 @@ class CohortReport:
             )
         numbers = ("reconstruction_error", *QUALITY, *self.measurements, *self.scores)
         return [
-            {key: (float(value) if key in numbers else value) if value else None for key, value in row.items()}
+            {key: (number(value) if key in numbers else value) if value else None for key, value in row.items()}
             | {"message": row["message"]}
             for row in rows
         ]
@@ -435,22 +442,9 @@ def rounded(value: float | None) -> float | None:
     return round(float(value), 6) if value is not None and np.isfinite(value) else None
 
 
-def shortened(value: float | None) -> float | None:
-    """Round to six significant digits, whole numbers not at all; what is missing stays."""
-    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")
-
-
-def measured(row: Mapping[str, Any], measurements: Mapping[str, tuple[str, str]]) -> list[str]:
-    """What a log line tells of an image's measurements: each by its name in its unit, counted where that is unknown."""
-    units: dict[str, dict[str, Any]] = defaultdict(dict)
-    for column, (name, unit) in measurements.items():
-        units[name][unit] = row.get(column)
-    told = []
-    for name, values in units.items():
-        unit, value = next(((u, v) for u, v in values.items() if v is not None), ("", None))
-        if value is not None:
-            told.append(f"{name.replace('_', ' ')} {value:.4g}{'' if unit == '1' else f' {unit}'}")
-    return told
+def number(text: str) -> float:
+    """Read a number of a report; one without a point is whole."""
+    return int(text) if text.isdigit() else float(text)
 
 
 def statistics(values: Iterable[float | None]) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def test_a_row_and_a_log_line_for_each_image(tmp_path: Path, caplog: pytest.LogC
     assert lines[0].getMessage() == f"[1/4] a.png: ok, reconstruction_error 0.125, {tmp_path}/out/masks/a_mask.png"
     assert lines[3].getMessage() == '[4/4] d.png: FAILED: d.png is damaged, "truncated"'
     assert lines[3].levelno == logging.ERROR
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "report.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "report.csv", "report.json"]
     assert report.failed == 1
 
 
