@@ -96,6 +96,8 @@ def write_seg(mask: MetaTensor, path: Path) -> Path:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         cause = " ".join(str(error).split())
         raise ValueError(f"highdicom cannot refer to {name} ({cause})") from error
+    if "FrameOfReferenceUID" not in seg:
+        seg.PatientOrientation = images[0].get("PatientOrientation")
     file = with_suffix(path, ".dcm")
     seg.save_as(file)
     return file
@@ -136,10 +138,11 @@ def of_image(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.Da
     """Give the header of an image and its mask ``(frame, row, column)``."""
     header = referred(open_dicom(files[0], stop_before_pixels=True))
     if not all(header.get(tag) for tag in PLACED):
-        # a frame of reference alone places nothing
+        # a frame of reference alone places nothing, and readers take no spacing without a thickness
         header.pop("FrameOfReferenceUID", None)
-    elif "SliceThickness" not in header:
-        header.SliceThickness = None
+        header.pop("PixelSpacing", None)
+    elif not header.get("SliceThickness"):
+        header.SliceThickness = 1
     return [header], values.T[None]
 
 
