@@ -164,6 +164,9 @@ class DICOMSeries(Format):
             told.append(f"its files lie in {len(folders)} folders, {' and '.join(folders[:3])}: read as one series")
         if damaged:
             told.append(f"{len(damaged)} DICOM files beside it cannot be read, such as {text_of(damaged[0].name)}")
+        flat = len(stack.slices) == 1 and not any(number_of(stack.slices[0], tag) > 0 for tag in THICKNESS_TAGS)
+        if flat:
+            told.append("its only slice has no thickness: its volume is unknown")
         # CT that is not rescaled may have gone through a window
         units = all(s.header.get("Modality") == "CT" and number_of(s, "RescaleIntercept") for s in stack.slices)
         return self.volume(
@@ -176,6 +179,7 @@ class DICOMSeries(Format):
             modality=MODALITIES.get(str(header.get("Modality")), ""),
             outside=Outside(outside) if outside.any() else None,
             files=[str(one.file) for one in stack.slices] if folders else [],
+            spacing_unit="pixel" if flat else "mm",
         )
 
     def gather(self, files: list[Path], root: Path) -> Iterator[Found]:

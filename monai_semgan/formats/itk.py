@@ -14,6 +14,10 @@ from monai.data.utils import orientation_ras_lps
 
 from monai_semgan.formats.registry import Format, mask_values, register, with_suffix, writes
 
+# bytes that the text of a header lies in, and what tells the size of voxels there, of NRRD and of MetaImage
+HEAD = 4096
+SIZES = (b"\nspacings:", b"\nspace directions:", b"elementspacing", b"elementsize")
+
 
 @register
 class ITK(Format):
@@ -35,7 +39,12 @@ class ITK(Format):
         values = image.GetNumberOfComponentsPerPixel()
         if values > 1:
             raise ValueError(f"{path.name} has {values} values a voxel: give a grey volume")
-        return self.volume(itk_array(image), path, itk_affine(image))
+        with path.open("rb") as file:
+            head = file.read(HEAD).lower()
+        if any(word in head for word in SIZES):
+            return self.volume(itk_array(image), path, itk_affine(image))
+        told = ["the size of its voxels is unknown (its header has none)"]
+        return self.volume(itk_array(image), path, itk_affine(image), warnings=told, spacing_unit="pixel")
 
 
 @writes("nrrd")

@@ -168,7 +168,7 @@ class Format:
             array: three dimensions, or more of which all but three have length 1; or fewer, of a single slice.
             path: the file.
             affine: 4x4 matrix from the first three indices to RAS millimetres.
-            meta: whatever else is kept of the file.
+            meta: whatever else is kept of the file; ``spacing_unit`` is "mm" unless it says otherwise.
 
         Returns:
             As :meth:`image`.
@@ -188,7 +188,7 @@ class Format:
             array, meta["outside"], told = without_padding(array)
             meta["warnings"] = [*meta.get("warnings", ()), *told]
         stored = {"spacing_unit": "mm", "file_shape": shape, "file_affine": affine}
-        return self.image(array[None], path, affine, **stored, **meta)
+        return self.image(array[None], path, affine, **{**stored, **meta})
 
     def write(self, mask: MetaTensor, path: Path, foreground: int | None = None) -> Path:
         """Write a mask as NIfTI of unsigned bytes, with the shape and the geometry of its image's file.
