@@ -261,3 +261,12 @@ def test_stations_of_one_series_are_volumes(tmp_path: Path) -> None:
 def test_acquisitions_that_follow_each_other_are_one_volume(tmp_path: Path) -> None:
     write_series(tmp_path, values(), AFFINE, AcquisitionNumber=lambda k: 1 + k // 3)
     np.testing.assert_array_equal(read_series(tmp_path)[0], values())
+
+
+def test_a_single_slice_without_thickness_has_no_volume(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, values()[..., :1], AFFINE)
+    assert read_series(tmp_path)[1]["spacing_unit"] == "mm"
+    edit_dicom(path, SliceThickness=None)
+    meta = read_series(tmp_path)[1]
+    assert meta["spacing_unit"] == "pixel"
+    assert meta["warnings"] == ["its only slice has no thickness: its volume is unknown"]
