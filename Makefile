@@ -29,7 +29,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 help:
 	@echo "make demo                             segment sample images with the shipped weights"
-	@echo "make segment INPUT=dir OUTPUT=dir     segment your images [BUNDLE=bundles/... MODALITY=MR]"
+	@echo "make segment INPUT=dir OUTPUT=dir     segment your images [BUNDLE=bundles/... MODALITY=MR FORMAT=seg]"
 	@echo "make label STUDIES=dir                start a MONAI Label server [MODELS='bundles/...' PORT=8000]"
 	@echo "make table                            train and evaluate the label-budget table (hours) [BUNDLE=bundles/...]"
 	@echo "make bundles                          bring the copies of shared configs in bundles/ up to date"
@@ -48,8 +48,8 @@ demo: $(RUNTIME)
 
 # the checks come before the installation, so that a wrong path is told at once
 segment: check-paths $(RUNTIME)
-	@$(PATHS); $(VENV) -m monai_semgan segment --bundle="$$BUNDLE" $(if $(MODALITY),--modality "$(MODALITY)") -- \
-		"$$input" "$$output"
+	@$(PATHS); $(VENV) -m monai_semgan segment --bundle="$$BUNDLE" $(if $(MODALITY),--modality "$(MODALITY)") \
+		$(if $(FORMAT),--format "$(FORMAT)") -- "$$input" "$$output"
 
 .PHONY: check-paths
 check-paths:
@@ -111,13 +111,13 @@ gpu-check: $(RUNTIME)
 
 $(RUNTIME): setup.cfg pyproject.toml | $(VENV)
 	@echo "Installing into .venv (once, several minutes)"
-	$(VENV) -m pip install --quiet -e ".[dicom]"
+	$(VENV) -m pip install --quiet -e ".[dicom,seg]"
 	@touch $@
 
 # the runtime is part of it, so that the next make demo installs nothing
 $(DEV): setup.cfg pyproject.toml | $(VENV)
 	@echo "Installing into .venv (once, several minutes)"
-	$(VENV) -m pip install --quiet -e ".[dicom,onnx,dev]"
+	$(VENV) -m pip install --quiet -e ".[dicom,seg,onnx,dev]"
 	@touch $(RUNTIME) $@
 
 $(LABEL): setup.cfg pyproject.toml label-constraints.txt | $(LABEL_VENV)

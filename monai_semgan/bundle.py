@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import importlib.util
 import json
 import logging
 import logging.config
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -277,6 +278,63 @@ def or_exit(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     except (ValueError, OSError) as error:
         logger.debug("the program ends", exc_info=True)
         raise SystemExit(f"error: {error}") from error
+
+
+def description(
+    root: str | os.PathLike[str], classes: Mapping[str, Sequence[int]], formats: str | Sequence[str] = "auto"
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Make the step of postprocessing that tells a mask what its values mean and which files it is to become.
+
+    What they mean is a DICOM SEG's content, by the names of dcmqi: coded terms, name and version of the algorithm from
+    the bundle's metadata.json; and the measurements of each class as text.
+
+    Args:
+        root: the bundle's folder.
+        classes: names and colours of the classes, that of the value 1 first.
+        formats: names of formats, as a list or with commas; "auto" is the image's own, PNG or NIfTI.
+
+    Returns:
+        What puts them into the metadata of an item's "pred", as "segments" and "formats".
+
+    Raises:
+        ValueError: for a format that is unknown or lacks its package, or where the metadata has no terms for a class.
+    """
+    from monai_semgan.formats import AUTO, MASK_FORMATS
+    from monai_semgan.metrics import in_words
+
+    names = [name.strip() for name in (formats.split(",") if isinstance(formats, str) else formats)]
+    for name in names:
+        if name != AUTO and name not in MASK_FORMATS:
+            raise ValueError(f"format {name} is unknown: say {', '.join((AUTO, *sorted(MASK_FORMATS)))}")
+    metadata = Path(root) / "configs" / "metadata.json"
+    content = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else {}
+    terms = content.get("coded_terms", {})
+    if "seg" in names:
+        lacking = [name for name in classes if name not in terms]
+        if lacking:
+            raise ValueError(f"format seg needs the coded_terms of {', '.join(lacking)} in {metadata}")
+        if importlib.util.find_spec("highdicom") is None:
+            raise ValueError('format seg needs highdicom: pip install "monai-semgan[seg]"')
+    algorithm = {
+        "SegmentAlgorithmName": Path(root).resolve().name,
+        "SegmentAlgorithmVersion": str(content.get("version", "")),
+    }
+    segments = [
+        {"SegmentLabel": name, "recommendedDisplayRGBValue": list(colour), **algorithm, **terms.get(name, {})}
+        for name, colour in classes.items()
+    ]
+
+    def describe(item: dict[str, Any]) -> dict[str, Any]:
+        sizes = item.get("measurements", {})
+        told = []
+        for segment in segments:
+            word = segment["SegmentLabel"].replace(" ", "_")
+            own = {name: values for name, values in sizes.items() if word in name}
+            told.append({**segment, "SegmentDescription": ", ".join(in_words(own))})
+        item["pred"].meta.update(segments=told, formats=names)
+        return item
+
+    return describe
 
 
 def flag(value: Any) -> bool:

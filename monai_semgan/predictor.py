@@ -42,11 +42,13 @@ class Prediction:
         codes: W+ codes, ``(N, D)`` or ``(slices, N, D)``; None without a generator.
         label: the label of an evaluation, on the input's own grid.
         scores: what an evaluation found, by name.
+        measurements: sizes of the mask by name and unit, such as ``{"liver_volume": {"ml": 1490.2, "voxels": 98013}}``;
+            None where there is nothing to measure, or the size of pixels is not known.
         confidence: how sure the network is of the mask, its soft Dice, 0 to 1.
         quality: the predicted Dice of the mask with its interval, where the weights were calibrated.
         seconds: time that it took; of images that were segmented together, each has its share.
         failure: why there is no mask; None where all went well.
-        warnings: what a user should know of how the image was read; the first names file and patient.
+        warnings: what a user should know of how the image was read and of its mask; the first names file and patient.
         invert: brings logits to the input's grid as probabilities, for :attr:`probabilities`.
     """
 
@@ -59,6 +61,7 @@ class Prediction:
     codes: Tensor | None = None
     label: Any = None
     scores: dict[str, float] = field(default_factory=dict)
+    measurements: dict[str, dict[str, float | None]] = field(default_factory=dict)
     confidence: float | None = None
     quality: Quality | None = None
     seconds: float = 0.0
@@ -90,17 +93,19 @@ class Prediction:
             return None
         return (self.reconstruction - convert_to_tensor(self.image, track_meta=False).float()).square()
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write the mask: PNG (0 and 255) of a picture or an array, NIfTI with the input's geometry of all else.
 
         Args:
             path: the file without suffix.
+            format: "nifti", "png", "nrrd" or "seg" (DICOM SEG, of DICOM files); by default what the bundle's
+                ``formats`` say.
 
         Returns:
-            The file with its suffix.
+            The file with its suffix; the first of several.
 
         Raises:
-            ValueError: when there is no mask.
+            ValueError: when there is no mask, or the format is unknown or cannot hold it.
         """
         if self.mask is None:
             raise ValueError(f"no mask to save: {self.failure}")
@@ -108,7 +113,11 @@ class Prediction:
         if mask.meta.get("rows_first") and mask.ndim == 3:
             # pictures are stored column by column
             mask = MetaTensor(mask.transpose(1, 2), meta={**mask.meta, "spatial_shape": mask.shape[:0:-1]})
-        return formats.write(mask, Path(path))
+        if format is None:
+            return next(iter(formats.write_as(mask, Path(path))[0].values()))
+        if format not in formats.MASK_FORMATS:
+            raise ValueError(f"format {format} is unknown, there are {', '.join(formats.MASK_FORMATS)}")
+        return formats.MASK_FORMATS[format](mask, Path(path))
 
 
 class Predictor:
@@ -309,14 +318,21 @@ class Predictor:
         prediction.mask = done[Keys.PRED]
         prediction.label = done.get(Keys.LABEL)
         prediction.scores = done.get("scores", {})
+        prediction.measurements = done.get("measurements", {})
+        prediction.warnings = warnings_of(prediction.item, done.get("remarks", ()))
         if self.spatial_dims > 2:
             give_back_freed_memory()
 
 
-def warnings_of(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """What reading and preparing an item's image found worth telling, with the patient and the file that it is of."""
+def warnings_of(item: Mapping[str, Any], remarks: Sequence[str] = ()) -> tuple[str, ...]:
+    """What reading and preparing an item's image found worth telling, with the patient and the file that it is of.
+
+    Args:
+        item: the item, prepared.
+        remarks: what was found in its mask.
+    """
     meta = getattr(item[Keys.IMAGE], "meta", {})
-    told = tuple(dict.fromkeys(meta.get("warnings", ())))
+    told = tuple(dict.fromkeys([*meta.get("warnings", ()), *remarks]))
     name = formats.text_of(Path(str(meta.get("filename_or_obj", "image"))).name)
     patient = item.get("patient") or meta.get("patient")
     of = f"{name}, patient {patient}" if patient else name

@@ -7,17 +7,20 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 from torch import nn
 
 from monai_semgan.bundle import (
     Bundle,
     bundle_folders,
+    description,
     find_bundle,
     flag,
     keep_freed_memory,
@@ -207,3 +210,31 @@ def test_other_devices_and_systems_are_left_alone(monkeypatch: pytest.MonkeyPatc
     assert keep_freed_memory("cuda") is False
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory(torch.device("cpu")) is False
+
+
+def item_of_mask(**measurements: dict[str, float]) -> dict[str, Any]:
+    return {"pred": MetaTensor(torch.ones(1, 2, 2)), "measurements": measurements}
+
+
+def test_masks_are_told_what_they_mean_and_what_they_become(repository: Path) -> None:
+    root = repository / "bundles" / "lung_xray_segmentation"
+    sizes = {"right_lung_area": {"cm2": 212.4, "pixels": 40000}, "heart_area": {"cm2": 99.0}}
+    meta = description(root, {"lung": [1, 2, 3]}, "seg, nifti")(item_of_mask(**sizes))["pred"].meta
+    assert meta["formats"] == ["seg", "nifti"]
+    (segment,) = meta["segments"]
+    assert segment["SegmentLabel"] == "lung" and segment["recommendedDisplayRGBValue"] == [1, 2, 3]
+    assert segment["SegmentedPropertyTypeCodeSequence"]["CodeValue"] == "39607008"
+    assert segment["SegmentAlgorithmName"] == "lung_xray_segmentation"
+    assert segment["SegmentAlgorithmVersion"] == Bundle(root).metadata["version"]
+    assert segment["SegmentDescription"] == "right lung area 212 cm2"
+
+
+def test_formats_that_cannot_be_are_said_at_once(repository: Path, tmp_path: Path) -> None:
+    root = repository / "bundles" / "lung_xray_segmentation"
+    with pytest.raises(ValueError, match="format nift is unknown: say auto, nifti, nrrd, png, seg"):
+        description(root, {"lung": [1, 2, 3]}, ["nift"])
+    with pytest.raises(ValueError, match="format seg needs the coded_terms of spleen in .*metadata.json"):
+        description(root, {"spleen": [1, 2, 3]}, ["auto", "seg"])
+    # without terms all but seg goes
+    meta = description(tmp_path, {"lung": [1, 2, 3]})(item_of_mask())["pred"].meta
+    assert meta["formats"] == ["auto"] and meta["segments"][0]["SegmentLabel"] == "lung"

@@ -15,6 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("input", help="a folder, searched with all folders in it, or one file")
     parser.add_argument("output", help="folder for masks, overlays and report.csv")
+    parser.add_argument(
+        "--format",
+        action="extend",
+        type=lambda text: text.split(","),
+        metavar="NAME",
+        help="files of a mask: auto (PNG of pictures, else NIfTI), nifti, png, nrrd or seg (DICOM SEG), several with "
+        "commas; None: the bundle's",
+    )
     add_inference(parser)
     parser.add_argument("--datalist", help="JSON file that names the images; INPUT is the folder its paths start from")
     parser.add_argument("--list", default="test", metavar="NAME", help="list of the datalist")
@@ -61,6 +69,8 @@ def run(options: argparse.Namespace) -> int | None:
     from monai_semgan.bundle import Bundle
 
     settings = {"dataset_dir": options.input} | inference_settings(options)
+    if options.format:
+        settings["formats"] = options.format
     if options.datalist:
         settings |= {"datalist": options.datalist, "list_key": options.list}
     Bundle(options.bundle).run("inference.yaml", *distributed("multi_gpu_inference.yaml"), **settings)

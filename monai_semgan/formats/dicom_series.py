@@ -137,11 +137,7 @@ class DICOMSeries(Format):
 
     def read_files(self, files: Sequence[Path]) -> MetaTensor:
         """Read a volume whose slices are named one by one."""
-        series, damaged = find_series(list(files))
-        slices = [one for own in series.values() for one in own]
-        volumes = volumes_of(slices)
-        own = [volume for volume in volumes if any(one.file == files[0] for one in volume[1])]
-        label, slices = own[0] if own else ("", slices)
+        label, slices, damaged = slices_among(files)
         return self.of_slices(slices, files[0], label, damaged)
 
     def of_slices(self, slices: list[Slice], path: Path, label: str, damaged: list[Path]) -> MetaTensor:
@@ -168,6 +164,9 @@ class DICOMSeries(Format):
             told.append(f"its files lie in {len(folders)} folders, {' and '.join(folders[:3])}: read as one series")
         if damaged:
             told.append(f"{len(damaged)} DICOM files beside it cannot be read, such as {text_of(damaged[0].name)}")
+        flat = len(stack.slices) == 1 and not any(number_of(stack.slices[0], tag) > 0 for tag in THICKNESS_TAGS)
+        if flat:
+            told.append("its only slice has no thickness: its volume is unknown")
         # CT that is not rescaled may have gone through a window
         units = all(s.header.get("Modality") == "CT" and number_of(s, "RescaleIntercept") for s in stack.slices)
         return self.volume(
@@ -180,6 +179,7 @@ class DICOMSeries(Format):
             modality=MODALITIES.get(str(header.get("Modality")), ""),
             outside=None if outside is None else Outside(outside),
             files=[str(one.file) for one in stack.slices] if folders else [],
+            spacing_unit="pixel" if flat else "mm",
         )
 
     def gather(self, files: list[Path], root: Path) -> Iterator[Found]:
@@ -361,6 +361,14 @@ def series_of(path: Path) -> tuple[str, list[Slice], list[Path]]:
             f"folder {text_of(folder.name)} holds {len(found)} series, give one's file: {', '.join(named)}"
         )
     return "", found[0][1], damaged
+
+
+def slices_among(files: Sequence[Path]) -> tuple[str, list[Slice], list[Path]]:
+    """Find the slices of the volume that the first of several files belongs to; see :func:`series_of`."""
+    series, damaged = find_series(list(files))
+    slices = [one for own in series.values() for one in own]
+    own = [volume for volume in volumes_of(slices) if any(one.file == files[0] for one in volume[1])]
+    return *(own[0] if own else ("", slices)), damaged
 
 
 def volumes_of(slices: list[Slice]) -> list[tuple[str, list[Slice]]]:

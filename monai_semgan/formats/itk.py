@@ -12,7 +12,11 @@ import numpy as np
 from monai.data import MetaTensor
 from monai.data.utils import orientation_ras_lps
 
-from monai_semgan.formats.registry import Format, register
+from monai_semgan.formats.registry import Format, mask_values, register, with_suffix, writes
+
+# bytes that the text of a header lies in, and what tells the size of voxels there, of NRRD and of MetaImage
+HEAD = 4096
+SIZES = (b"\nspacings:", b"\nspace directions:", b"elementspacing", b"elementsize")
 
 
 @register
@@ -35,7 +39,32 @@ class ITK(Format):
         values = image.GetNumberOfComponentsPerPixel()
         if values > 1:
             raise ValueError(f"{path.name} has {values} values a voxel: give a grey volume")
-        return self.volume(itk_array(image), path, itk_affine(image))
+        with path.open("rb") as file:
+            head = file.read(HEAD).lower()
+        if any(word in head for word in SIZES):
+            return self.volume(itk_array(image), path, itk_affine(image))
+        told = ["the size of its voxels is unknown (its header has none)"]
+        return self.volume(itk_array(image), path, itk_affine(image), warnings=told, spacing_unit="pixel")
+
+
+@writes("nrrd")
+def write_nrrd(mask: MetaTensor, path: Path) -> Path:
+    """Write a mask as compressed NRRD of unsigned bytes, with the dimensions and the place of its image's file."""
+    import SimpleITK as sitk  # late, it is large and seldom needed
+
+    values = mask_values(mask)
+    # dimensions beyond the third are of length 1
+    array = values.reshape(tuple(mask.meta.get("file_shape", values.shape))[:3])
+    affine = np.asarray(mask.meta.get("file_affine", mask.affine), np.float64)
+    axes = orientation_ras_lps(affine)[: array.ndim]
+    spacing = np.linalg.norm(axes[:, : array.ndim], axis=0)
+    image = sitk.GetImageFromArray(array.T)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((axes[:, : array.ndim] / spacing).ravel().tolist())
+    image.SetOrigin(axes[:, 3].tolist())
+    file = with_suffix(path, ".nrrd")
+    sitk.WriteImage(image, str(file), useCompression=True)
+    return file
 
 
 def itk_array(image: Any) -> np.ndarray:

@@ -48,15 +48,18 @@ class NIfTI(Format):
             told.append("it is in Analyze format, which does not tell left from right: taken as nibabel does")
         else:
             affine = placed(header, affine, told)
+        unit = "mm" if header is None or is_sized(header, affine) else "pixel"
+        if unit == "pixel":
+            told.append(f"the size of its {'pixels' if spatial_dims == 2 else 'voxels'} is unknown (1, without a unit)")
         if spatial_dims == 2:
-            return self.plane(array, path, affine, warnings=told)
+            return self.plane(array, path, affine, warnings=told, spacing_unit=unit)
         if header is not None and header["qform_code"] == 0 and header["sform_code"] == 0:
             told.append(
                 "it does not say how it lies in the patient (qform_code and sform_code are 0): taken to run from right "
                 "to left, from back to front, from feet to head"
             )
         kept = {} if header is None else {"nifti_header": header.binaryblock.hex()}
-        return self.volume(array, path, affine, warnings=told, **kept)
+        return self.volume(array, path, affine, warnings=told, spacing_unit=unit, **kept)
 
     def plane(self, array: np.ndarray, path: Path, affine: np.ndarray, **meta: Any) -> MetaTensor:
         """Make an image of the only slice of an array of any number of dimensions."""
@@ -73,11 +76,18 @@ class NIfTI(Format):
             # a picture's, without a place in a patient
             affine = np.eye(4)
             meta["warnings"] = [*meta["warnings"], "its affine is broken: its place and its pixels' size are unknown"]
-        stored = {"spacing_unit": "mm", "file_shape": shape, "file_affine": affine}
+            meta["spacing_unit"] = "pixel"
+        stored = {"file_shape": shape, "file_affine": affine}
         # columns: the two axes of the image, the normal, the origin
         return self.image(
             array.reshape([1, *(shape[axis] for axis in axes)]), path, affine[:, [*axes, normal, 3]], **stored, **meta
         )
+
+
+def is_sized(header: Any, affine: np.ndarray) -> bool:
+    """Tell whether a header knows the size of its voxels: programs write 1 at the origin, without a unit, if not."""
+    nowhere = np.array_equal(np.linalg.norm(affine[:3, :3], axis=0), np.ones(3)) and not affine[:3, 3].any()
+    return header.get_xyzt_units()[0] != "unknown" or not nowhere
 
 
 def placed(header: Any, affine: np.ndarray, told: list[str]) -> np.ndarray:

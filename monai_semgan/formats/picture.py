@@ -14,7 +14,7 @@ import numpy as np
 from monai.data import MetaTensor
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from monai_semgan.formats.registry import Format, mask_values, register, with_suffix
+from monai_semgan.formats.registry import Format, mask_values, register, with_suffix, writes
 
 # sizes of a BMP's header: of Windows 3, NT, 4 and 5
 BMP_HEADERS = (40, 52, 56, 108, 124)
@@ -63,9 +63,32 @@ class Picture(Format):
 
     def write(self, mask: MetaTensor, path: Path, foreground: int | None = None) -> Path:
         """Write a binary mask as PNG, with ``foreground``, 255 by default, in place of 1."""
-        file = with_suffix(path, ".png")
-        Image.fromarray(mask_values(mask).T * np.uint8(255 if foreground is None else foreground)).save(file)
-        return file
+        return write_png(mask, path, foreground)
+
+
+@writes("png")
+def write_png(mask: MetaTensor, path: Path, foreground: int | None = None) -> Path:
+    """Write the mask of a 2-D image as PNG, its rows and columns those of the image's file.
+
+    Args:
+        mask: see :func:`monai_semgan.formats.write`.
+        path: file without suffix.
+        foreground: what 1 becomes; by default 255, or 1 where there are several classes.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: for the mask of a volume.
+    """
+    values = mask_values(mask)
+    if values.ndim > 2:
+        raise ValueError(f"a picture cannot hold a volume of {' x '.join(map(str, values.shape))} voxels")
+    if foreground is None:
+        foreground = 1 if len(mask.meta.get("segments", ())) > 1 else 255
+    file = with_suffix(path, ".png")
+    Image.fromarray(values.T * np.uint8(foreground)).save(file)
+    return file
 
 
 def unsupported(image: Image.Image) -> str | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -178,7 +178,7 @@ class Format:
             array: three dimensions, or more of which all but three have length 1; or fewer, of a single slice.
             path: the file.
             affine: 4x4 matrix from the first three indices to RAS millimetres.
-            meta: whatever else is kept of the file.
+            meta: whatever else is kept of the file; ``spacing_unit`` is "mm" unless it says otherwise.
 
         Returns:
             As :meth:`image`.
@@ -198,7 +198,7 @@ class Format:
             array, meta["outside"], told = without_padding(array)
             meta["warnings"] = [*meta.get("warnings", ()), *told]
         stored = {"spacing_unit": "mm", "file_shape": shape, "file_affine": affine}
-        return self.image(array[None], path, affine, **stored, **meta)
+        return self.image(array[None], path, affine, **{**stored, **meta})
 
     def write(self, mask: MetaTensor, path: Path, foreground: int | None = None) -> Path:
         """Write a mask as NIfTI of unsigned bytes, with the shape and the geometry of its image's file.
@@ -218,9 +218,7 @@ class Format:
         Raises:
             ValueError: when the mask is not on its image's grid.
         """
-        file = with_suffix(path, ".nii.gz")
-        nib.save(nifti_image(mask), file)
-        return file
+        return write_nifti(mask, path)
 
     def gather(self, files: list[Path], root: Path) -> Iterator[Found]:
         """Tell what images files of this format make.
@@ -237,6 +235,10 @@ class Format:
 
 
 FORMATS: list[Format] = []
+# what a mask may be written as besides its image's own format
+AUTO = "auto"
+MASK_FORMATS: dict[str, Callable[..., Path]] = {}
+Writer = TypeVar("Writer", bound=Callable[..., Path])
 # metadata that are left out where there is nothing to tell
 OPTIONAL = ("warnings", "patient", "modality", "outside", "files", "claims")
 
@@ -245,6 +247,19 @@ def register(kind: type[Format]) -> type[Format]:
     """Make a format known (a class decorator)."""
     FORMATS.append(kind())
     return kind
+
+
+def writes(name: str) -> Callable[[Writer], Writer]:
+    """Make known what writes masks in a format (a decorator): ``(mask, path without suffix)`` to the file.
+
+    It raises ValueError for a mask that the format cannot hold.
+    """
+
+    def known(function: Writer) -> Writer:
+        MASK_FORMATS[name] = function
+        return function
+
+    return known
 
 
 def suffixes(spatial_dims: int) -> list[str]:
@@ -449,6 +464,41 @@ def write(mask: MetaTensor, path: Path, *, foreground: int | None = None) -> Pat
     name = mask.meta.get("file_format")
     kind = next((kind for kind in FORMATS if kind.name == name), None) or Format()
     return kind.write(mask, path, foreground)
+
+
+def write_as(mask: MetaTensor, path: Path, names: Sequence[str] | None = None) -> tuple[dict[str, Path], list[str]]:
+    """Write a mask in several formats.
+
+    Args:
+        mask: as :func:`write` takes it.
+        path: file without suffix.
+        names: "auto", its image's own, and those of ``MASK_FORMATS``; by default what the metadata has as "formats".
+
+    Returns:
+        The files by format, and why others are not written. Where there would be none it is the image's own.
+
+    Raises:
+        ValueError: when the mask is not on its image's grid.
+    """
+    files: dict[str, Path] = {}
+    told = []
+    for name in names or mask.meta.get("formats") or [AUTO]:
+        try:
+            files[name] = write(mask, path) if name == AUTO else MASK_FORMATS[name](mask, path)
+        except ValueError as error:
+            told.append(f"{name} is not written: {error}")
+    if not files:
+        files[AUTO] = write(mask, path)
+        told[-1] += f"; {files[AUTO].name} is in its place"
+    return files, told
+
+
+@writes("nifti")
+def write_nifti(mask: MetaTensor, path: Path) -> Path:
+    """Write a mask as NIfTI; see :meth:`Format.write`."""
+    file = with_suffix(path, ".nii.gz")
+    nib.save(nifti_image(mask), file)
+    return file
 
 
 def mask_values(mask: MetaTensor) -> np.ndarray:

@@ -115,7 +115,12 @@ class SemanticGANInferTask(InferTask):
         file = self.write(prediction.mask, request)
         seconds = {"infer": round(prediction.seconds, 2), "total": round(time.perf_counter() - begin, 2)}
         # OHIF reads "centroids", also where there are none
-        told = {"label_names": self.labels, "latencies": seconds, "centroids": {}}
+        told = {
+            "label_names": self.labels,
+            "latencies": seconds,
+            "centroids": {},
+            "measurements": prediction.measurements,
+        }
         quality = prediction.quality
         return file, told if quality is None else {**told, "predicted_dice": quality._asdict()}
 

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from scipy.stats import spearmanr
 
 from monai_semgan import formats
 from monai_semgan.data.cohort import SKIPPED, failure_reason, state_of
-from monai_semgan.metrics import REPORTED_SCORES, known_scores
+from monai_semgan.metrics import REPORTED_SCORES, in_words, known_scores
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports.overlay import LABEL_COLOUR, overlay, page
 
@@ -53,10 +53,11 @@ class CohortReport:
 
     ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did: "ok", with
     warnings of its reading as message, "failed", or "skipped", what is no image and was not to be done. Paths of masks
-    and overlays are relative to it. Text that a spreadsheet would take for a formula has an apostrophe in front. With
-    ``scores``, rows also have the patient and these scores, log lines the first of them, and at the end there are
-    ``patients.csv`` (the mean over each patient's images; without a "patient" an image is one), ``summary.csv`` and
-    ``summary.json`` (statistics over patients); the means are put into ``state.metrics``.
+    and overlays are relative to it. ``report.json`` has the same at the end of a run. Text that a spreadsheet would
+    take for a formula has an apostrophe in front. With ``scores``, rows also have the patient and these scores, log
+    lines the first of them, and at the end there are ``patients.csv`` (the mean over each patient's images; without a
+    "patient" an image is one), ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into
+    ``state.metrics``.
 
     Processes that share a cohort (``torchrun``) each write ``report.RANK.csv``; at the end, when all have arrived, the
     first joins them into ``report.csv``. With ``resume``, ``finished`` lists what earlier runs did, whichever process
@@ -74,6 +75,8 @@ class CohortReport:
         rank: number of this process.
         world_size: number of processes; with several, ``torch.distributed`` has to join them before the run.
         look_below: predicted Dice below which the column "look" says so, in [0, 1].
+        measurements: names of columns, and the measurement and the unit that each is of; see
+            :attr:`monai_semgan.metrics.Measurements.columns`.
 
     Raises:
         ValueError: when a score is unknown.
@@ -91,6 +94,7 @@ class CohortReport:
         rank: int = 0,
         world_size: int = 1,
         look_below: float = 0.85,
+        measurements: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self.output_dir = Path(str(output_dir))
         self.path = self.output_dir / (f"report.{rank}.csv" if world_size > 1 else "report.csv")
@@ -102,7 +106,8 @@ class CohortReport:
         self.world_size = world_size
         self.look_below = look_below
         self.scores = known_scores(scores, REPORTED_SCORES) if scores else ()
-        self.columns = (*COLUMNS, "patient", *self.scores) if self.scores else COLUMNS
+        self.measurements = dict(measurements or {})
+        self.columns = (*COLUMNS, *self.measurements, *(("patient", *self.scores) if self.scores else ()))
         self.rows: list[dict[str, Any]] = []
         self.total = 0
 
@@ -202,7 +207,9 @@ class CohortReport:
         # postprocessing leaves out the channel, as MONAI Label asks
         mask = prediction.mask[None]
         try:
-            files = {"mask": formats.write(mask, self._place("masks", f"{name}_mask"))}
+            written, told = formats.write_as(mask, self._place("masks", f"{name}_mask"))
+            files = {"mask": next(iter(written.values()))}
+            prediction.warnings += tuple(told)
             if prediction.slice_errors is not None:
                 errors = [
                     {"slice": k, "reconstruction_error": rounded(e)} for k, e in enumerate(prediction.slice_errors, 1)
@@ -256,6 +263,7 @@ class CohortReport:
         self._sort()
         skipped = sum(row["status"] == "skipped" for row in self.rows)
         passed = f", {skipped} that are no images passed over" if skipped else ""
+        self._write_json()
         images = len(self.rows) - skipped
         logger.info("%d images, %d failed%s: %s", images, self.failed, passed, self.output_dir / "report.csv")
         if not self.scores:
@@ -276,6 +284,23 @@ class CohortReport:
             if key in self.scores and values["n"]:
                 engine.state.metrics[key] = values["mean"]
                 logger.info("%s: %s", key, ", ".join(f"{name} {values[name]}" for name in columns[1:]))
+
+    def _sizes(self, row: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """The measurements of a row by name and unit."""
+        sizes: dict[str, dict[str, Any]] = defaultdict(dict)
+        for column, (name, unit) in self.measurements.items():
+            sizes[name][unit] = row[column]
+        return sizes
+
+    def _write_json(self) -> None:
+        """Write the rows as JSON, measurements by name and unit."""
+        plain = [column for column in self.columns if column not in self.measurements]
+        images = []
+        for row in self.rows:
+            known = {column: formats.text_of(v) if isinstance(v := row[column], str) else v for column in plain}
+            images.append({**known, **({"measurements": self._sizes(row)} if row["status"] == "ok" else {})})
+        path = self.output_dir / "report.json"
+        path.write_text(json.dumps({"images": images}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _sort(self) -> None:
         """Put what a user has to look at first: failures, then masks from the lowest predicted Dice on."""
@@ -298,6 +323,8 @@ class CohortReport:
         if prediction.quality is not None and failure is None:
             row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality), strict=True))
             row["look"] = "look" if prediction.quality.dice < self.look_below else ""
+        for column, (name, unit) in self.measurements.items():
+            row[column] = prediction.measurements.get(name, {}).get(unit) if failure is None else None
         if self.scores:
             row["patient"] = item.get("patient", item.get("name", row["file"]))
             row.update({key: rounded(prediction.scores.get(key)) for key in self.scores if failure is None})
@@ -313,6 +340,7 @@ class CohortReport:
             return
         told = (*self.scores[:1], "predicted_dice", "reconstruction_error")
         parts = [f"{key} {row[key]}" for key in told if row.get(key) is not None]
+        parts += in_words(self._sizes(row))
         parts += ["LOOK AT IT"] if row["look"] else []
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
@@ -330,9 +358,9 @@ class CohortReport:
                 f"{path} has columns {list(columns)}, this run writes {list(self.columns)}: resume with the "
                 "configs and scores that it was begun with, or begin anew without resume"
             )
-        numbers = ("reconstruction_error", *QUALITY, *self.scores)
+        numbers = ("reconstruction_error", *QUALITY, *self.measurements, *self.scores)
         return [
-            {key: (float(value) if key in numbers else value) if value else None for key, value in row.items()}
+            {key: (number(value) if key in numbers else value) if value else None for key, value in row.items()}
             | {"message": row["message"]}
             for row in rows
         ]
@@ -412,6 +440,11 @@ def caption(prediction: Prediction) -> str:
 def rounded(value: float | None) -> float | None:
     """Round to six decimals; what is missing or not a number becomes None, an empty cell."""
     return round(float(value), 6) if value is not None and np.isfinite(value) else None
+
+
+def number(text: str) -> float:
+    """Read a number of a report; one without a point is whole."""
+    return int(text) if text.isdigit() else float(text)
 
 
 def statistics(values: Iterable[float | None]) -> dict[str, Any]:

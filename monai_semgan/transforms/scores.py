@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
@@ -17,6 +15,7 @@ from monai.transforms import MapTransform, Orientation
 from monai.utils import convert_to_tensor
 
 from monai_semgan.metrics import SCORES, known_scores, segmentation_scores
+from monai_semgan.metrics.measurements import spacing
 from monai_semgan.metrics.volume_scores import volume_scores
 
 # rows to the back, columns to the left, slices to the head
@@ -55,13 +54,6 @@ class SegmentationScoresd(MapTransform):
             mask = convert_to_tensor(d[key], track_meta=False).reshape(d[key].shape[-label.ndim :])
             d[self.scores_key] = segmentation_scores(mask, label, spacing(d[key], label.ndim), self.scores)
         return d
-
-
-def spacing(image: torch.Tensor, spatial_dims: int) -> np.ndarray | None:
-    """Give the millimetres a pixel of an image, or None where they are not known."""
-    if not isinstance(image, MetaTensor) or image.meta.get("spacing_unit", "mm") != "mm":
-        return None
-    return np.linalg.norm(np.asarray(image.affine)[:3, :spatial_dims], axis=0)
 
 
 class VolumeScoresd(MapTransform):

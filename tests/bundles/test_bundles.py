@@ -35,6 +35,7 @@ OWN = {
     "displayable_configs",
     "largest_components",
     "classes",
+    "measurements",
     "threshold",
 }
 # what bundles of volumes do in another way than those of images

@@ -17,7 +17,7 @@ import torch
 
 from monai_semgan import __version__
 from monai_semgan.cli import COMMANDS, main, read_settings, segment
-from tests.image_files import gradient, write_png
+from tests.image_files import gradient, write_dicom, write_png
 from tests.tiny_bundle import tiny_bundle, tiny_data, with_weights
 
 
@@ -195,3 +195,31 @@ def test_without_images_or_a_unet_there_is_no_student(
 
 def test_settings_are_read_as_yaml() -> None:
     assert read_settings(["a=1", "b::c=[1, 2]", "d=x=y", "e=false"]) == {"a": 1, "b::c": [1, 2], "d": "x=y", "e": False}
+
+
+def test_several_formats_and_what_an_image_cannot_take(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "in"
+    images.mkdir()
+    uids = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.4", "ImagerPixelSpacing": [2, 1]}
+    write_dicom(images / "a.dcm", gradient(), **uids)
+    write_png(images / "b.png", gradient().astype(np.uint8))
+    words = ["segment", str(images), str(tmp_path / "out"), "--bundle", str(bundle), "--format", "seg,nifti"]
+    assert main([*words, "--format", "png"]) == 0
+    rows = report(tmp_path / "out")
+    assert rows["a.dcm"]["mask"] == "masks/a_mask.dcm" and rows["b.png"]["mask"] == "masks/b_mask.nii.gz"
+    assert rows["b.png"]["message"].count("seg is not written: b.png is no DICOM") == 1
+    names = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
+    assert names == ["a_mask.dcm", "a_mask.nii.gz", "a_mask.png", "b_mask.nii.gz", "b_mask.png"]
+    pixels = [float(rows[name]["lung_area_pixels"]) for name in ("a.dcm", "b.png")]
+    assert float(rows["a.dcm"]["lung_area_cm2"]) == pytest.approx(pixels[0] * 2 / 100, rel=1e-5)
+    assert rows["b.png"]["lung_area_cm2"] == ""
+    # nothing is left to do
+    before = (tmp_path / "out" / "masks" / "a_mask.dcm").stat().st_mtime_ns
+    assert main([*words, "--resume"]) == 0
+    assert (tmp_path / "out" / "masks" / "a_mask.dcm").stat().st_mtime_ns == before
+    assert report(tmp_path / "out") == rows
+    capsys.readouterr()
+    assert main([*words[:-1], "nift"]) == 1
+    assert "error: format nift is unknown: say auto, nifti, nrrd, png, seg" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def test_way_of_a_radiograph(drawn: tuple[set[str], set[str]], tmp_path: Path) -
     image = write_png(tmp_path / "xray.png", gradient().astype(np.uint8))
     way = entered(image, tmp_path / "out", "--steps", "0")
     assert way == drawn[0]
-    assert len(way) <= 11
+    assert len(way) <= 12
 
 
 def test_way_of_a_volume(drawn: tuple[set[str], set[str]], repository: Path, tmp_path: Path) -> None:
@@ -74,4 +74,4 @@ def test_way_of_a_volume(drawn: tuple[set[str], set[str]], repository: Path, tmp
     way = entered(volume, tmp_path / "out", "--bundle", bundle, "--steps", "0")
     table, volumes = drawn
     assert way == (table | volumes) - {"formats/picture.py", "transforms/display.py"}
-    assert len(way) <= 15
+    assert len(way) <= 16

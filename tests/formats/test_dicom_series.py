@@ -4,18 +4,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 from hypothesis import given, settings
 from monai.data.utils import orientation_ras_lps
 
 from monai_semgan.formats import DICOMSeries
 from tests.image_files import write_dicom
-from tests.volume_files import BACK, FEET, HEAD, LEFT, affine_of, affines, edit_dicom, ellipsoid, values, write_series
+from tests.volume_files import (
+    BACK,
+    FEET,
+    HEAD,
+    LEFT,
+    affine_of,
+    affines,
+    edit_dicom,
+    ellipsoid,
+    values,
+    write_enhanced,
+    write_series,
+)
 
 
 def read_series(path: Path) -> tuple[np.ndarray, dict]:
@@ -205,32 +215,6 @@ def test_patient_of_a_series(tmp_path: Path) -> None:
     assert read_series(tmp_path)[1]["patient"] == "TEST-7"
 
 
-def write_enhanced(
-    path: Path, volume: np.ndarray, slices: int | None = None, **frame_tags: Callable[[int], object]
-) -> Path:
-    """One file whose frames are slices 4 mm apart, last first, each rescaled by a slope of its own (C.7.6.16)."""
-    frames = []
-    number = volume.shape[2]
-    for index in range(number):
-        frame = pydicom.Dataset()
-        position, transform, content = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
-        position.ImagePositionPatient = [0, 0, 4 * (number - index % (slices or number))]
-        transform.RescaleSlope, transform.RescaleIntercept, transform.RescaleType = index + 1, -1024, "HU"
-        for name, tag in frame_tags.items():
-            setattr(content, name, tag(index))
-        frame.PlanePositionSequence, frame.PixelValueTransformationSequence = [position], [transform]
-        frame.FrameContentSequence = [content]
-        frames.append(frame)
-    shared, measures, orientation = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [0.7, 1.5], 4
-    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
-    pixels = np.ascontiguousarray(volume.transpose(2, 1, 0)).astype("<u2").tobytes()
-    tags = {"Modality": "CT", "NumberOfFrames": number, "PixelData": pixels, "SeriesInstanceUID": "1.2.3"}
-    functional = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": frames}
-    return write_dicom(path, volume[..., 0].T, **tags, **functional)
-
-
 def test_frames_of_enhanced_ct_are_slices(tmp_path: Path) -> None:
     path = write_enhanced(tmp_path / "a.dcm", values())
     affine = np.diag([-1.5, -0.7, 4, 1])
@@ -277,3 +261,12 @@ def test_stations_of_one_series_are_volumes(tmp_path: Path) -> None:
 def test_acquisitions_that_follow_each_other_are_one_volume(tmp_path: Path) -> None:
     write_series(tmp_path, values(), AFFINE, AcquisitionNumber=lambda k: 1 + k // 3)
     np.testing.assert_array_equal(read_series(tmp_path)[0], values())
+
+
+def test_a_single_slice_without_thickness_has_no_volume(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, values()[..., :1], AFFINE)
+    assert read_series(tmp_path)[1]["spacing_unit"] == "mm"
+    edit_dicom(path, SliceThickness=None)
+    meta = read_series(tmp_path)[1]
+    assert meta["spacing_unit"] == "pixel"
+    assert meta["warnings"] == ["its only slice has no thickness: its volume is unknown"]

@@ -150,3 +150,23 @@ def test_label_maps_are_no_volumes(tmp_path: Path, labels: list[int]) -> None:
     with pytest.raises(ValueError, match=rf"^a\.nii holds {len(labels)} whole values .*: a label map"):
         read(path, 3)
     np.testing.assert_array_equal(read(path, 3, label=True)[0], array)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_size_without_a_unit_is_unknown_where_nothing_is_placed(tmp_path: Path, dims: int) -> None:
+    array = values() if dims == 3 else values()[..., 0]
+    units = {}
+    for name, affine, unit in (
+        ("plain", np.eye(4), "unknown"),
+        ("flipped", np.diag([-1.0, -1, 1, 1]), "unknown"),
+        ("named", np.eye(4), "mm"),
+        ("sized", np.diag([0.7, 0.7, 5, 1]), "unknown"),
+        ("placed", np.eye(4) + np.eye(4)[:, [3]] * 0 + [[0, 0, 0, 9.0]] * np.eye(4)[:, [0]], "unknown"),
+    ):
+        image = nib.Nifti1Image(array, affine)
+        image.header.set_xyzt_units(unit)
+        nib.save(image, tmp_path / f"{name}.nii")
+        found = read(tmp_path / f"{name}.nii", dims)
+        units[name] = found.meta["spacing_unit"]
+        assert ("is unknown" in str(found.meta.get("warnings"))) == (units[name] == "pixel")
+    assert units == {"plain": "pixel", "flipped": "pixel", "named": "mm", "sized": "mm", "placed": "mm"}

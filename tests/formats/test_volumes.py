@@ -13,7 +13,7 @@ from hypothesis import given
 from monai.transforms import LoadImage
 
 from monai_semgan.formats import FormatReader
-from tests.volume_files import FRONT, HEAD, LEFT, affine_of, affines, values, write_series, write_volume
+from tests.volume_files import BACK, FRONT, HEAD, LEFT, affine_of, affines, values, write_series, write_volume
 
 AFFINE = affine_of(LEFT, HEAD, FRONT)
 
@@ -148,3 +148,17 @@ def test_missing_and_several_files(tmp_path: Path) -> None:
         write_volume(tmp_path / f"{name}.nii", values(), AFFINE)
     with pytest.raises(ValueError, match="2 files given for one image"):
         LoadImage(reader=FormatReader(3))([tmp_path / "a.nii", tmp_path / "b.nii"])
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_headers_without_a_size_of_voxels(tmp_path: Path, suffix: str) -> None:
+    path = write_volume(tmp_path / f"a{suffix}", values(), affine_of(LEFT, BACK, HEAD))
+    assert read(path)[1]["spacing_unit"] == "mm"
+    head, _, data = path.read_bytes().partition(b"\n\n" if suffix == ".nrrd" else b"LOCAL\n")
+    gone = (b"space", b"kinds", b"ElementSp", b"ElementSi", b"Transform", b"Offset", b"CenterOf")
+    kept = b"\n".join(line for line in head.split(b"\n") if not line.startswith(gone))
+    path.write_bytes(kept + (b"\n\n" if suffix == ".nrrd" else b"LOCAL\n") + data)
+    meta = read(path)[1]
+    assert meta["spacing_unit"] == "pixel" and meta["warnings"] == [
+        "the size of its voxels is unknown (its header has none)"
+    ]

@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, Invertd, Orientationd
 from PIL import ExifTags, Image
 
-from monai_semgan.formats import read, write
+from monai_semgan.formats import read, write, write_as
 from monai_semgan.transforms.fit_in_plane import FitInPlaned
 from monai_semgan.transforms.scores import AXIAL, LABELS
 from tests.image_files import colours, gradient, oblique_affine, write_dicom, write_nifti, write_png
@@ -173,3 +173,55 @@ def test_classes_are_kept_and_other_grids_refused(tmp_path: Path) -> None:
     np.testing.assert_array_equal(nib.load(file).dataobj, values() % 250)
     with pytest.raises(ValueError, match=r"mask of \(1, 12, 10, 5\) is not on its image's grid of \(1, 12, 10, 6\)"):
         write(MetaTensor(torch.zeros(1, 12, 10, 5), meta=image.meta), tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["volume", "tilted", "plane", "picture"])
+def test_nrrd_lies_where_nifti_does(tmp_path: Path, kind: str) -> None:
+    affine = affine_of(LEFT, BACK, HEAD)
+    if kind == "tilted":
+        affine[1, 2] = 1.5
+    if kind == "picture":
+        path, dims = write_png(tmp_path / "a.png", gradient().astype(np.uint8)), 2
+    elif kind == "plane":
+        path, dims = write_nifti(tmp_path / "a.nii", gradient().T.astype(np.float32), oblique_affine()), 2
+    else:
+        path, dims = write_volume(tmp_path / "a.nii", values(), affine), 3
+    image = read(path, dims)
+    mask = MetaTensor((image % 3 > 0).float(), affine=image.affine, meta=image.meta)
+    files, told = write_as(mask, tmp_path / "a.b_mask", ["nifti", "nrrd"])
+    assert told == [] and files["nrrd"] == tmp_path / "a.b_mask.nrrd"
+    nifti, nrrd = nib.load(files["nifti"]), sitk.ReadImage(str(files["nrrd"]))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(nrrd).T, np.asarray(nifti.dataobj))
+    assert nrrd.GetPixelID() == sitk.sitkUInt8
+    corner = np.array(nifti.shape) - 1
+    expected = nifti.affine @ [*corner, *[0] * (3 - len(corner)), 1] * [-1, -1, 1, 1]
+    found = nrrd.TransformContinuousIndexToPhysicalPoint(corner.astype(float).tolist())
+    np.testing.assert_allclose(found, expected[: len(found)], atol=1e-4)
+
+
+def test_png_has_the_rows_and_columns_of_the_file(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", gradient(), PatientOrientation=["R", "H"])
+    files, told = write_as(mask_for(path), tmp_path / "a", ["png", "auto"])
+    written = np.asarray(Image.open(files["png"]))
+    assert written.shape == (40, 30) and written[0, 0] == written[2, 0] == 255 and written.sum() == 510
+    assert files["auto"].name == "a.nii.gz" and told == []
+
+
+def test_several_classes_keep_their_values_in_a_png(tmp_path: Path) -> None:
+    image = read(write_png(tmp_path / "a.png", gradient().astype(np.uint8)), 2)
+    meta = {**image.meta, "segments": [{"SegmentLabel": "a"}, {"SegmentLabel": "b"}]}
+    files, _ = write_as(MetaTensor(image.as_tensor() // 90, affine=image.affine, meta=meta), tmp_path / "a_mask")
+    np.testing.assert_array_equal(np.asarray(Image.open(files["auto"])), gradient() // 90)
+
+
+def test_format_that_cannot_hold_a_mask_is_told_and_the_others_are_written(tmp_path: Path) -> None:
+    volume = read(write_volume(tmp_path / "v.nii", values(), affine_of(LEFT, BACK, HEAD)), 3)
+    files, told = write_as(MetaTensor(volume % 2, meta=volume.meta), tmp_path / "v_mask", ["seg", "png", "nrrd"])
+    assert list(files) == ["nrrd"]
+    assert told == [
+        "seg is not written: v.nii is no DICOM, a DICOM SEG refers to the images that it is of",
+        "png is not written: a picture cannot hold a volume of 12 x 10 x 6 voxels",
+    ]
+    # a mask is never lost
+    files, told = write_as(MetaTensor(volume % 2, meta={**volume.meta, "formats": ["png"]}), tmp_path / "w_mask")
+    assert files == {"auto": tmp_path / "w_mask.nii.gz"} and told[0].endswith("; w_mask.nii.gz is in its place")

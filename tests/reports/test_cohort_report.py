@@ -33,11 +33,16 @@ from tests.image_files import gradient, write_png
 from tests.volume_files import FEET, FRONT, LEFT, affine_of, write_volume
 
 DICE = {"a": 0.9, "b": 0.7, "c": 0.5}
+SIZES = {"a": 412.5, "b": 70.123, "c": None}
 MASK_COLOUR = (255, 128, 0)
 
 
 def run(
-    folder: Path, scores: Sequence[str] = (), resume: bool = False, quality: dict[str, Quality] | None = None
+    folder: Path,
+    scores: Sequence[str] = (),
+    resume: bool = False,
+    quality: dict[str, Quality] | None = None,
+    measurements: dict[str, tuple[str, str]] | None = None,
 ) -> tuple[CohortReport, Evaluator]:
     """Three images, of which two are of one patient, and one that cannot be read."""
 
@@ -53,6 +58,7 @@ def run(
                 # one pixel of 16 is 0.5 off
                 reconstruction=torch.eye(4)[None] * torch.tensor([0.5, 0, 0, 0]),
                 quality=(quality or {}).get(item["name"]),
+                measurements={"lung_area": {"cm2": SIZES[item["name"]], "pixels": 70980}, "ratio": {"1": 0.5}},
                 scores={"dice": DICE[item["name"]], "iou": 0.5, "thresholded_iou": 0.0, **distance},
             )
             for item in items
@@ -61,7 +67,7 @@ def run(
     items: list[dict[str, Any]] = [{"image": "", "file": f"{name}.png", "name": name} for name in DICE]
     items[0]["patient"] = items[1]["patient"] = "p1"
     items.append({"file": "d.png", "name": "d", FAILURE: 'd.png is damaged, "truncated"'})
-    report = CohortReport(folder, scores=scores, resume=resume)
+    report = CohortReport(folder, scores=scores, resume=resume, measurements=measurements)
     dataset = CohortDataset(items, finished=report.finished)
     loader = DataLoader(dataset, batch_size=2, num_workers=0, collate_fn=no_collation)
     engine = Evaluator("cpu", loader, iteration_update=predict, val_handlers=[report], decollate=False)
@@ -114,8 +120,33 @@ def test_a_row_and_a_log_line_for_each_image(tmp_path: Path, caplog: pytest.LogC
     assert lines[0].getMessage() == f"[1/4] a.png: ok, reconstruction_error 0.125, {tmp_path}/out/masks/a_mask.png"
     assert lines[3].getMessage() == '[4/4] d.png: FAILED: d.png is damaged, "truncated"'
     assert lines[3].levelno == logging.ERROR
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "report.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "report.csv", "report.json"]
     assert report.failed == 1
+
+
+def test_measurements_are_columns_and_json(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    columns = {
+        "lung_area_cm2": ("lung_area", "cm2"),
+        "lung_area_pixels": ("lung_area", "pixels"),
+        "ratio": ("ratio", "1"),
+    }
+    report, _ = run(tmp_path, ["dice"], measurements=columns)
+    rows = table(report.path)
+    assert list(rows[0])[-5:] == [*columns, "patient", "dice"]
+    assert [row["lung_area_cm2"] for row in rows] == ["412.5", "70.123", "", ""]
+    assert [row["lung_area_pixels"] for row in rows] == ["70980", "70980", "70980", ""]
+    told = [text.split("reconstruction_error 0.125, ")[1] for text in caplog.messages if ": ok" in text]
+    assert told[0].startswith("lung area 412 cm2, ratio 0.5, ") and told[2].startswith("lung area 70980 pixels, ")
+    images = json.loads((tmp_path / "report.json").read_text())["images"]
+    assert [image["file"] for image in images] == ["a.png", "b.png", "c.png", "d.png"]
+    assert images[2]["measurements"] == {"lung_area": {"cm2": None, "pixels": 70980}, "ratio": {"1": 0.5}}
+    assert images[0]["dice"] == 0.9 and images[0]["mask"] == "masks/a_mask.png" and "lung_area_cm2" not in images[0]
+    assert images[3]["status"] == "failed" and "measurements" not in images[3]
+    # a run that goes on has the same
+    first = (tmp_path / "report.json").read_text()
+    run(tmp_path, ["dice"], resume=True, measurements=columns)
+    assert table(report.path) == rows and (tmp_path / "report.json").read_text() == first
 
 
 def test_scores_by_patient_and_their_summary(tmp_path: Path) -> None:
