@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import hashlib
 import json
 import logging
 import logging.config
@@ -17,13 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from ignite.engine import Events
-from monai.bundle import ConfigParser
-
-from monai_semgan.networks.precision import WORDS
-
+# torch and MONAI take seconds: a wrong name is told before they are imported
 if TYPE_CHECKING:
+    import torch
+    from monai.bundle import ConfigParser
+
     from monai_semgan.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -92,6 +91,8 @@ class Bundle:
             if not path.is_file():
                 raise FileNotFoundError(f"config {file} is neither in {self.root / 'configs'} nor a file elsewhere")
             paths.append(str(path.resolve()))
+        from monai.bundle import ConfigParser
+
         return self._inlined(ConfigParser.load_config_files(paths))
 
     def _inlined(self, config: Any) -> Any:
@@ -101,6 +102,8 @@ class Bundle:
         if isinstance(config, list):
             return [self._inlined(value) for value in config]
         if isinstance(config, str) and config.startswith("%configs/"):
+            from monai.bundle import ConfigParser
+
             file, _, name = config[1:].partition("::")
             content = ConfigParser.load_config_file(str(self.root / file))
             return self._inlined(copy.deepcopy(ConfigParser(content)[name]))
@@ -121,6 +124,8 @@ class Bundle:
             FileNotFoundError: when a file does not exist.
             ValueError: when there is no such id in the files.
         """
+        from monai.bundle import ConfigParser
+
         parser = ConfigParser(self.read(*(files or (INFERENCE,))))
         parser["bundle_root"] = literal(str(self.root))
         for name, value in settings.items():
@@ -210,6 +215,23 @@ def find_bundle(path: str | os.PathLike[str]) -> Path:
     )
 
 
+def about(root: str | os.PathLike[str], weights: str | os.PathLike[str], **settings: Any) -> dict[str, Any]:
+    """Gather what a report tells of the bundle and the settings that it was made with.
+
+    Args:
+        root: the bundle's folder.
+        weights: file with the weights.
+        settings: all else, by name.
+
+    Returns:
+        "bundle" (name and version), "weights" (path and digest) and the settings.
+    """
+    bundle, file = Bundle(root), Path(weights)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
+    told = {"bundle": f"{bundle.name} {bundle.metadata['version']}", "weights": f"{file}, SHA-256 {digest}"}
+    return {**told, **settings}
+
+
 def literal(value: str | os.PathLike[str]) -> str:
     """Write text so that a config takes it as it is: as an expression without any sign that means something there."""
     text = os.fspath(value)
@@ -285,6 +307,8 @@ def flag(value: Any) -> bool:
     Raises:
         SystemExit: when it is neither.
     """
+    from monai_semgan.networks.precision import WORDS
+
     word = WORDS.get(str(value).strip().lower())
     if not isinstance(word, bool):
         raise SystemExit(f"error: {value!r} is no choice between yes and no: say true or false")
@@ -297,6 +321,8 @@ def run_cohort(evaluator: Any) -> None:
     Raises:
         SystemExit: with the message, when the user's input is at fault.
     """
+    from ignite.engine import Events
+
     if len(evaluator.data_loader) == 0:
         # ignite refuses to iterate over nothing
         for event in (Events.STARTED, Events.COMPLETED):
