@@ -263,7 +263,9 @@ def user_mistake(error: BaseException) -> ValueError | OSError | None:
 
 
 def plain_errors() -> None:
-    """End the program with a message alone where a setting or a file is at fault; for commands, as it lasts.
+    """End the program with a message alone where a setting or a file is at fault, or the user interrupts it.
+
+    For commands, as it lasts.
 
     MONAI wraps what configs raise, so that a missing folder or a wrong preset ends in a page of traceback. All other
     errors are shown as they are.
@@ -271,7 +273,9 @@ def plain_errors() -> None:
 
     def show(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
         mistake = user_mistake(error)
-        if mistake is None:
+        if isinstance(error, KeyboardInterrupt):
+            print(f"interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
+        elif mistake is None:
             sys.__excepthook__(kind, error, traceback)
         else:
             logger.debug("the program ends", exc_info=error)

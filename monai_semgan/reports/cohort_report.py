@@ -27,7 +27,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from ignite.engine import Engine, Events
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment
 from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
@@ -73,10 +73,10 @@ class CohortReport:
     ``patients.csv`` (the mean over each patient's images; without a "patient" an image is one), ``summary.csv`` and
     ``summary.json`` (statistics over patients); the means are put into ``state.metrics``.
 
-    Processes that share a cohort (``torchrun``) each write ``report.RANK.csv``; at the end, when all have arrived, the
-    first joins them into ``report.csv``. They are those that ``torch.distributed`` has joined before. With ``resume``,
-    ``finished`` lists what earlier runs did, whichever process it was, and rows are added to theirs. ``inputs.csv`` tells which files the rows are of: an image of the same name
-    from elsewhere, or one that has changed, is done again.
+    Processes that share a cohort (``torchrun``), as ``torch.distributed`` has joined them before, each write
+    ``report.RANK.csv``; at the end, when all have arrived, the first joins them into ``report.csv``. With ``resume``,
+    ``finished`` lists what earlier runs did, whichever process it was, and rows are added to theirs. ``inputs.csv``
+    tells which files the rows are of: an image of the same name from elsewhere, or one that has changed, is done again.
 
     With ``about``, ``report.html`` is written at the end, and when the user interrupts the run: one file that needs no
     other and shows all rows, with pictures from ``thumbnails/``, the scores and what the run was made with.
@@ -338,16 +338,15 @@ class CohortReport:
         """Write report.html from the rows, what a user has to look at first."""
         if self.about is None:
             return
-        environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-        )
+        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         environment.filters.update(words=lambda name: name.replace("_", " "), shown=shown)
         status = Counter(row["status"] for row in self.rows)
         counts = {name: status[name] for name in ("ok", "failed", "skipped")}
         counts["look"] = sum(bool(row["look"]) for row in self.rows)
         counts["warned"] = sum(row["status"] == "ok" and bool(row["message"]) for row in self.rows)
         numeric = [name for name in self.columns if any(isinstance(row[name], (int, float)) for row in self.rows)]
-        text = environment.get_template("report.html").stream(
+        template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+        text = template.stream(
             about={**{name: value for name, value in self.about.items() if name != "classes"}, **versions()},
             classes=self.about.get("classes", {}),
             label_colour=LABEL_COLOUR if self.scores else None,
@@ -363,8 +362,7 @@ class CohortReport:
             embedded=self._embedded,
         )
         part = self.output_dir / "report.html.part"
-        with part.open("w", encoding="utf-8", errors="replace") as file:
-            text.dump(file)
+        text.dump(str(part), encoding="utf-8", errors="replace")
         part.replace(self.output_dir / "report.html")
         logger.info("to look at: %s", self.output_dir / "report.html")
 
