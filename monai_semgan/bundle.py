@@ -31,6 +31,8 @@ T = TypeVar("T")
 INFERENCE = "inference.yaml"
 FIRST_WEIGHTS = "model.pt"
 LATER_WEIGHTS = re.compile(r"model_v(\d+)\.pt")
+# exit code of a command that the user stopped, as shells have it
+INTERRUPTED = 130
 # of malloc.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
@@ -323,7 +325,7 @@ def run_cohort(evaluator: Any) -> None:
     """Run an evaluator, also where nothing is left to do; handlers then still begin and complete their files.
 
     Raises:
-        SystemExit: with the message, when the user's input is at fault.
+        SystemExit: with the message, when the user's input is at fault; with code 130, when the user interrupts it.
     """
     from ignite.engine import Events
 
@@ -332,7 +334,12 @@ def run_cohort(evaluator: Any) -> None:
         for event in (Events.STARTED, Events.COMPLETED):
             or_exit(evaluator.fire_event, event)
     else:
-        or_exit(evaluator.run)
+        try:
+            or_exit(evaluator.run)
+        except KeyboardInterrupt as stopped:
+            print(f"interrupted: {stopped}", file=sys.stderr)
+            # Python ends by the signal, whoever handles it, where it passes through eval() as configs use it
+            raise SystemExit(INTERRUPTED) from stopped
 
 
 def keep_freed_memory(device: torch.device | str = "cpu") -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -94,7 +95,9 @@ class SliceWiseInferer(Inferer):
         planes = slices.flatten(0, 1)
         # None: where standard error is a terminal
         quiet = None if self.progress else True
-        with tqdm(total=len(planes), bar_format=BAR, leave=False, dynamic_ncols=True, disable=quiet) as bar:
+        # a terminal may not tell its size, tqdm then shows nothing
+        columns, lines = shutil.get_terminal_size()
+        with tqdm(total=len(planes), bar_format=BAR, leave=False, ncols=columns, nrows=lines, disable=quiet) as bar:
             # of inferers that tell how they go on within a chunk
             self.inferer.progressed = bar.update
             for count, part in enumerate(planes.split(self.chunk), 1):

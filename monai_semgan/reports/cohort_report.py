@@ -13,6 +13,7 @@ import logging
 import platform
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections import Counter, defaultdict
@@ -195,10 +196,11 @@ class CohortReport:
         write_csv(self.path, self.columns, self.rows)
         # None: where standard error is a terminal
         quiet = True if self.rank > 0 else None
+        # a terminal may not tell its size, tqdm then shows nothing
+        columns, lines = shutil.get_terminal_size()
+        size = {"ncols": columns, "nrows": lines}
         # images come in batches: the time left by the mean of all
-        self.bar = tqdm(
-            total=self.total, initial=len(self.rows), unit=" images", smoothing=0, dynamic_ncols=True, disable=quiet
-        )
+        self.bar = tqdm(total=self.total, initial=len(self.rows), unit="image", smoothing=0, disable=quiet, **size)
         self.terminal.callback(self.bar.close)
         if not self.bar.disable:
             self.terminal.enter_context(logging_redirect_tqdm())
