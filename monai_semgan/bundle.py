@@ -14,6 +14,7 @@ import logging.config
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -267,7 +268,7 @@ def user_mistake(error: BaseException) -> ValueError | OSError | None:
 def plain_errors() -> None:
     """End the program with a message alone where a setting or a file is at fault, or the user interrupts it.
 
-    For commands, as it lasts.
+    For commands, as it lasts. A warning of MONAI that tells users nothing is left out, too.
 
     MONAI wraps what configs raise, so that a missing folder or a wrong preset ends in a page of traceback. All other
     errors are shown as they are.
@@ -284,6 +285,8 @@ def plain_errors() -> None:
             print(f"error: {mistake}", file=sys.stderr)
 
     sys.excepthook = show
+    # of each of MONAI's readers, where an optional decoder for GPUs is not installed
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
 
 
 def or_exit(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

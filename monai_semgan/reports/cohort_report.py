@@ -523,7 +523,7 @@ def shown(value: Any) -> Any:
 def versions() -> dict[str, str]:
     """What a run is made with, by name."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(sys.orig_argv),
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "monai-semgan": __version__,
         "MONAI": monai.__version__,
