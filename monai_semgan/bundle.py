@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import hashlib
 import importlib.util
 import json
 import logging
@@ -14,17 +15,16 @@ import logging.config
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from ignite.engine import Events
-from monai.bundle import ConfigParser
-
-from monai_semgan.networks.precision import WORDS
-
+# torch and MONAI take seconds: a wrong name is told before they are imported
 if TYPE_CHECKING:
+    import torch
+    from monai.bundle import ConfigParser
+
     from monai_semgan.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ T = TypeVar("T")
 INFERENCE = "inference.yaml"
 FIRST_WEIGHTS = "model.pt"
 LATER_WEIGHTS = re.compile(r"model_v(\d+)\.pt")
+# exit code of a command that the user stopped, as shells have it
+INTERRUPTED = 130
 # of malloc.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
@@ -93,6 +95,8 @@ class Bundle:
             if not path.is_file():
                 raise FileNotFoundError(f"config {file} is neither in {self.root / 'configs'} nor a file elsewhere")
             paths.append(str(path.resolve()))
+        from monai.bundle import ConfigParser
+
         return self._inlined(ConfigParser.load_config_files(paths))
 
     def _inlined(self, config: Any) -> Any:
@@ -102,6 +106,8 @@ class Bundle:
         if isinstance(config, list):
             return [self._inlined(value) for value in config]
         if isinstance(config, str) and config.startswith("%configs/"):
+            from monai.bundle import ConfigParser
+
             file, _, name = config[1:].partition("::")
             content = ConfigParser.load_config_file(str(self.root / file))
             return self._inlined(copy.deepcopy(ConfigParser(content)[name]))
@@ -122,6 +128,8 @@ class Bundle:
             FileNotFoundError: when a file does not exist.
             ValueError: when there is no such id in the files.
         """
+        from monai.bundle import ConfigParser
+
         parser = ConfigParser(self.read(*(files or (INFERENCE,))))
         parser["bundle_root"] = literal(str(self.root))
         for name, value in settings.items():
@@ -211,6 +219,23 @@ def find_bundle(path: str | os.PathLike[str]) -> Path:
     )
 
 
+def about(root: str | os.PathLike[str], weights: str | os.PathLike[str], **settings: Any) -> dict[str, Any]:
+    """Gather what a report tells of the bundle and the settings that it was made with.
+
+    Args:
+        root: the bundle's folder.
+        weights: file with the weights.
+        settings: all else, by name.
+
+    Returns:
+        "bundle" (name and version), "weights" (path and digest) and the settings.
+    """
+    bundle, file = Bundle(root), Path(weights)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
+    told = {"bundle": f"{bundle.name} {bundle.metadata['version']}", "weights": f"{file}, SHA-256 {digest}"}
+    return {**told, **settings}
+
+
 def literal(value: str | os.PathLike[str]) -> str:
     """Write text so that a config takes it as it is: as an expression without any sign that means something there."""
     text = os.fspath(value)
@@ -242,7 +267,9 @@ def user_mistake(error: BaseException) -> ValueError | OSError | None:
 
 
 def plain_errors() -> None:
-    """End the program with a message alone where a setting or a file is at fault; for commands, as it lasts.
+    """End the program with a message alone where a setting or a file is at fault, or the user interrupts it.
+
+    For commands, as it lasts. A warning of MONAI that tells users nothing is left out, too.
 
     MONAI wraps what configs raise, so that a missing folder or a wrong preset ends in a page of traceback. All other
     errors are shown as they are.
@@ -250,13 +277,17 @@ def plain_errors() -> None:
 
     def show(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
         mistake = user_mistake(error)
-        if mistake is None:
+        if isinstance(error, KeyboardInterrupt):
+            print(f"interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
+        elif mistake is None:
             sys.__excepthook__(kind, error, traceback)
         else:
             logger.debug("the program ends", exc_info=error)
             print(f"error: {mistake}", file=sys.stderr)
 
     sys.excepthook = show
+    # of each of MONAI's readers, where an optional decoder for GPUs is not installed
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
 
 
 def or_exit(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -343,6 +374,8 @@ def flag(value: Any) -> bool:
     Raises:
         SystemExit: when it is neither.
     """
+    from monai_semgan.networks.precision import WORDS
+
     word = WORDS.get(str(value).strip().lower())
     if not isinstance(word, bool):
         raise SystemExit(f"error: {value!r} is no choice between yes and no: say true or false")
@@ -353,14 +386,21 @@ def run_cohort(evaluator: Any) -> None:
     """Run an evaluator, also where nothing is left to do; handlers then still begin and complete their files.
 
     Raises:
-        SystemExit: with the message, when the user's input is at fault.
+        SystemExit: with the message, when the user's input is at fault; with code 130, when the user interrupts it.
     """
+    from ignite.engine import Events
+
     if len(evaluator.data_loader) == 0:
         # ignite refuses to iterate over nothing
         for event in (Events.STARTED, Events.COMPLETED):
             or_exit(evaluator.fire_event, event)
     else:
-        or_exit(evaluator.run)
+        try:
+            or_exit(evaluator.run)
+        except KeyboardInterrupt as stopped:
+            print(f"interrupted: {stopped}", file=sys.stderr)
+            # Python ends by the signal, whoever handles it, where it passes through eval() as configs use it
+            raise SystemExit(INTERRUPTED) from stopped
 
 
 def give_back_freed_memory() -> None:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from monai_semgan.bundle import Bundle
+from monai_semgan.bundle import INTERRUPTED, Bundle
 from monai_semgan.metrics import REPORTED_SCORES
 from monai_semgan.networks.nets import SemanticGAN
 
@@ -113,6 +113,8 @@ def demo(bundle: Bundle, output: Path, number: int = 6) -> int:
     try:
         bundle.run(*CONFIGS, datalist=datalist, dataset_dir=samples, list_key="test", output_dir=results)
     except SystemExit as error:
+        if error.code == INTERRUPTED:
+            raise
         print(error)
         code = 1
     if (results / REPORT).is_file():

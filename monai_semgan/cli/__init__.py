@@ -10,7 +10,8 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 # in the order of the help; each is a file of this folder with add_arguments(parser) and run(options)
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line; ``sys.argv`` by default.
 
     Returns:
-        The exit code: 0 when all went well, 1 when something failed, 2 for a wrong command line.
+        The exit code: 0 when all went well, 1 when something failed, 2 for a wrong command line, 130 when the user
+        interrupted it.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in words if not word.startswith("-")), None)
@@ -77,12 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         commands.choices[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
+        say("loading torch and MONAI")
         return importlib.import_module(f"monai_semgan.cli.{options.command}").run(options) or 0
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on, of segment and evaluate with --resume", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        told = str(stopped) or "the same command goes on, of segment and evaluate with --resume"
+        print(f"interrupted: {told}", file=sys.stderr)
         return 130
 
 
@@ -92,6 +96,39 @@ def complete(parser: argparse.ArgumentParser) -> None:
         import argcomplete
 
         argcomplete.autocomplete(parser)
+
+
+def say(text: str) -> None:
+    """Tell the user what takes time; nobody where standard error is no terminal."""
+    # one of the processes that torchrun started
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+        print(f"semgan: {text} ...", file=sys.stderr, flush=True)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Make the ``type`` of an argument that is a whole number and no smaller."""
+
+    def whole(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return whole
+
+
+def check_path(path: str | None, message: str) -> None:
+    """Look for what the user names before seconds are spent on imports.
+
+    Args:
+        path: the path; None is not looked for.
+        message: what to tell, with ``{}`` for the path.
+
+    Raises:
+        FileNotFoundError: when it does not exist.
+    """
+    if path is not None and not Path(path).exists():
+        raise FileNotFoundError(message.format(path))
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int | None:
     """Run the command."""
-    from monai_semgan.apps.calibration import calibrate
     from monai_semgan.bundle import Bundle
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -37,5 +36,7 @@ def run(options: argparse.Namespace) -> int | None:
     given = {"dataset_dir": options.root, "device": None if options.device == "auto" else options.device}
     settings = {name: value for name, value in given.items() if value is not None} | read_settings(options.settings)
     settings |= {"copies": options.copies, "table": options.table}
+    from monai_semgan.apps.calibration import calibrate
+
     calibrate(bundle, options.datalist, options.list, weights=weights, **settings)
     return None

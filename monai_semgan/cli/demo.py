@@ -18,10 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int | None:
     """Run the command."""
-    from monai_semgan.apps.demo import demo
     from monai_semgan.bundle import Bundle, bundle_folders
 
     bundles = [Bundle(folder) for folder in options.bundles or bundle_folders()]
+    from monai_semgan.apps.demo import demo
+
     codes = [
         demo(bundle, Path(options.output) / bundle.name, options.number)
         for bundle in bundles

@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from monai_semgan.cli import add_settings, distributed, read_settings
+from monai_semgan.cli import add_settings, at_least, check_path, distributed, read_settings
+
+if TYPE_CHECKING:
+    from monai_semgan.bundle import Bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("input", help="a folder, searched with all folders in it, or one file")
-    parser.add_argument("output", help="folder for masks, overlays and report.csv")
+    parser.add_argument("output", help="folder for masks, overlays, report.csv and report.html")
     parser.add_argument(
         "--format",
         action="extend",
@@ -32,11 +36,11 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
     """Add what all commands that segment take."""
     parser.add_argument("--bundle", default="lung_xray", help="folder of a bundle, or the name of one that came along")
     parser.add_argument("--preset", choices=("fast", "balanced", "best"), help="time an image gets; None: the bundle's")
-    parser.add_argument("--steps", type=int, help="steps of refinement; 0: encoder alone, None: the preset's")
+    parser.add_argument("--steps", type=at_least(-1), help="steps of refinement; 0: encoder alone, None: the preset's")
     parser.add_argument("--answer", choices=("both", "gan", "student"), help="whose mask it is; None: the bundle's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
-    parser.add_argument("--batch-size", type=int, help="images refined together; None: the bundle's")
-    parser.add_argument("--workers", type=int, default=0, help="processes that read images")
+    parser.add_argument("--batch-size", type=at_least(1), help="images refined together; None: the bundle's")
+    parser.add_argument("--workers", type=at_least(0), default=0, help="processes that read images")
     parser.add_argument("--weights", metavar="FILE", help="other weights than the bundle's")
     parser.add_argument(
         "--modality", type=str.lower, choices=("ct", "mri", "mr"), help="of volumes whose file does not tell; None: ct"
@@ -46,7 +50,13 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
 
 
 def inference_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Settings of inference.yaml by id, from the options that were given."""
+    """Settings of inference.yaml by id, from the options that were given.
+
+    Raises:
+        FileNotFoundError: when the weights do not exist.
+        ValueError: when a setting is no ID=VALUE.
+    """
+    check_path(options.weights, "weights {} do not exist: name another file, or train them, see the bundle's README.md")
     # as DICOM calls it
     modality = "mri" if options.modality == "mr" else options.modality
     given = {
@@ -64,14 +74,28 @@ def inference_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None} | read_settings(options.settings)
 
 
-def run(options: argparse.Namespace) -> int | None:
-    """Run the command."""
+def open_bundle(name: str, settings: Mapping[str, Any]) -> Bundle:
+    """Open a bundle that is to segment with these settings.
+
+    Raises:
+        FileNotFoundError: when there is no such bundle, or no weights.
+    """
     from monai_semgan.bundle import Bundle
 
+    bundle = Bundle(name)
+    if "ckpt_path" not in settings and (lacking := bundle.lacking()):
+        raise FileNotFoundError(lacking)
+    return bundle
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Run the command."""
+    check_path(options.input, "{} does not exist: name a folder of images or volumes, or one of them")
+    check_path(options.datalist, "datalist {} does not exist")
     settings = {"dataset_dir": options.input} | inference_settings(options)
     if options.format:
         settings["formats"] = options.format
     if options.datalist:
         settings |= {"datalist": options.datalist, "list_key": options.list}
-    Bundle(options.bundle).run("inference.yaml", *distributed("multi_gpu_inference.yaml"), **settings)
+    open_bundle(options.bundle, settings).run("inference.yaml", *distributed("multi_gpu_inference.yaml"), **settings)
     return None

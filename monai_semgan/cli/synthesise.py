@@ -56,12 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int | None:
     """Run the command: the same command goes on where it was interrupted."""
-    from monai_semgan.apps.synthesise import DATALIST, SAMPLES, Filters, synthesise
     from monai_semgan.bundle import Bundle
+
+    bundle = Bundle(options.bundle)
+    from monai_semgan.apps.synthesise import DATALIST, SAMPLES, Filters, synthesise
 
     output = Path(options.output)
     summary = synthesise(
-        Bundle(options.bundle),
+        bundle,
         output,
         number=options.number,
         truncation=options.truncation,

@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int | None:
     """Run the command."""
-    from monai_semgan.apps.label_budget import table
     from monai_semgan.bundle import Bundle
 
-    return table(Bundle(options.bundle), options.config, options.root, options.output)
+    bundle = Bundle(options.bundle)
+    from monai_semgan.apps.label_budget import table
+
+    return table(bundle, options.config, options.root, options.output)

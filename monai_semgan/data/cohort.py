@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 # key of an item that failed, its value is the reason; and of one that is no image and was not meant to be done
 FAILURE = "failure"
 SKIPPED = "skipped"
-# how the reports of a run begin: masks and overlays beside one are results
+# how the reports of a run begin: these folders beside one are results
 REPORT_COLUMNS = ("file", "status", "message", "mask", "overlay")
-RESULTS = ("masks", "overlays")
+RESULTS = ("masks", "overlays", "thumbnails")
 LONGEST = 300
 # bytes of a name; file systems take 255 with what is appended
 LONGEST_NAME = 200

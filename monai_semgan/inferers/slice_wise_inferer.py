@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,12 @@ import torch
 from monai.inferers import Inferer
 from scipy import ndimage
 from torch import Tensor
+from tqdm import tqdm
 
 from monai_semgan.inferers.wplus_inferer import WPlusResult, join, with_metadata
+
+# chunks are refined together: shares of slices are counted
+BAR = "{percentage:3.0f}%|{bar}| {n:.0f}/{total_fmt} slices [{elapsed}<{remaining}]"
 
 
 class SliceWiseInferer(Inferer):
@@ -34,6 +39,7 @@ class SliceWiseInferer(Inferer):
             128 px with channel_base 2048 and channel_max 256, in proportion to the size and to channel_base.
         chunk: slices a chunk, in place of ``memory_budget_mb / slice_mb``.
         smallest_piece: the smallest piece that is kept, as a share of the largest, 0 (all) to 1.
+        progress: whether a bar counts slices where standard error is a terminal.
 
     Raises:
         ValueError: for settings out of range.
@@ -47,6 +53,7 @@ class SliceWiseInferer(Inferer):
         slice_mb: float = 45,
         chunk: int | None = None,
         smallest_piece: float = 0.0,
+        progress: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("memory_budget_mb", memory_budget_mb), ("slice_mb", slice_mb), ("chunk", chunk)):
@@ -57,6 +64,7 @@ class SliceWiseInferer(Inferer):
         self.smallest_piece = smallest_piece
         self.inferer: Any = inferer
         self.chunk = chunk or max(1, int(memory_budget_mb / slice_mb))
+        self.progress = progress
 
     @property
     def gives_details(self) -> bool:
@@ -94,7 +102,18 @@ class SliceWiseInferer(Inferer):
             """Turn slices ``(B D, C, H, W)`` into volumes ``(B, C, H, W, D)``."""
             return with_metadata(values.unflatten(0, number).movedim(1, -1), inputs)
 
-        parts = [self.inferer(part, network, *args, **kwargs) for part in slices.flatten(0, 1).split(self.chunk)]
+        parts = []
+        planes = slices.flatten(0, 1)
+        # None: where standard error is a terminal
+        quiet = None if self.progress else True
+        # a terminal may not tell its size, tqdm then shows nothing
+        columns, lines = shutil.get_terminal_size()
+        with tqdm(total=len(planes), bar_format=BAR, leave=False, ncols=columns, nrows=lines, disable=quiet) as bar:
+            # of inferers that tell how they go on within a chunk
+            self.inferer.progressed = bar.update
+            for count, part in enumerate(planes.split(self.chunk), 1):
+                parts.append(self.inferer(part, network, *args, **kwargs))
+                bar.update(min(count * self.chunk, len(planes)) - bar.n)
         if not isinstance(parts[0], WPlusResult):
             return self.without_small_pieces(volumes(torch.cat(parts)))
         logits, wplus, reconstruction, losses, answers = join(parts)

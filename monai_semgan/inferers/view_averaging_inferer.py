@@ -50,6 +50,16 @@ class ViewAveragingInferer(Inferer):
         """Whether calls take ``return_details``, as the inferer's do."""
         return getattr(self.inferer, "gives_details", False)
 
+    @property
+    def progressed(self) -> Callable[[float], Any]:
+        """Called as the inferer goes on, with the images done since the last call; see ``WPlusInferer``."""
+        return self.inferer.progressed
+
+    @progressed.setter
+    def progressed(self, told: Callable[[float], Any]) -> None:
+        views = 1 + len(self.flips) + len(self.shifts)
+        self.inferer.progressed = lambda images: told(images / views)
+
     def __call__(
         self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, starts: Tensor | None = None, **kwargs: Any
     ) -> Tensor | WPlusResult:

@@ -88,6 +88,7 @@ class WPlusInferer(Inferer):
         gives_details: whether an inferer takes ``return_details``.
         student_shifts: pixels, down and to the right, of the views whose mean a student answers: the steps
             of its grid leave errors of their own at each place. With 0 steps it sees the image once.
+        progressed: called as refinement goes on, with the images done since the last call, a share of them a step.
 
     Raises:
         ValueError: for settings out of their range.
@@ -101,6 +102,7 @@ class WPlusInferer(Inferer):
     warmup = 0.1
     rampdown = 0.5
     gives_details = True
+    progressed: Callable[[float], Any] = staticmethod(lambda images: None)
     student_shifts = ((4, 0), (-4, 0), (0, 4), (0, -4))
 
     def __init__(
@@ -277,6 +279,7 @@ class WPlusInferer(Inferer):
                 objective, found = compute(moved, first, network, image, features, label)
             found = WPlusResult(*(value.detach().float() for value in found[:4]))
             best = found if best is None else better(best, found)
+            self.progressed(len(image) / (self.steps + 1))
             if not last:
                 for tensor, gradient in zip(moved, torch.autograd.grad(objective.sum(), moved)):
                     tensor.grad = gradient

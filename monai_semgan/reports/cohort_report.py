@@ -1,35 +1,47 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What became of each image of a run: mask and overlay, a log line, a row of a CSV file, and a summary."""
+"""What became of each image of a run: mask and overlay, a log line, a row of a CSV file, a page, and a summary."""
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 import logging
+import platform
 import re
-from collections import defaultdict
+import shlex
+import shutil
+import sys
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import monai
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from ignite.engine import Engine, Events
+from jinja2 import Environment
 from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
 from PIL import Image
 from scipy.stats import spearmanr
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
-from monai_semgan import formats
-from monai_semgan.data.cohort import SKIPPED, failure_reason, state_of
+from monai_semgan import __version__, formats
+from monai_semgan.data.cohort import RESULTS, SKIPPED, failure_reason, state_of
 from monai_semgan.metrics import REPORTED_SCORES, in_words, known_scores
 from monai_semgan.predictor import Prediction
-from monai_semgan.reports.overlay import LABEL_COLOUR, overlay, page
+from monai_semgan.reports.overlay import LABEL_COLOUR, THUMBNAIL, page, side_by_side, thumbnail, tiles
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +49,9 @@ QUALITY = ("predicted_dice", "predicted_dice_low", "predicted_dice_high")
 COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error", *QUALITY, "look")
 # of a run, or of one of the processes that share it
 REPORT = r"report(\.\d+)?\.csv"
+# cells of the page that have a place of their own; all others are listed by their columns' names
+PLACED = {"file", "status", "message", "mask", "overlay", "look", *QUALITY}
+STATISTICS = ("n", "mean", "std", "median", "min", "max")
 # which images a run did, beside its reports
 STATES = "inputs"
 # what a spreadsheet takes for a formula
@@ -49,7 +64,8 @@ class CohortReport:
     Follows an engine whose ``state.output`` is a list of :class:`monai_semgan.predictor.Prediction`. Of each image the
     mask goes to ``masks/NAME_mask``, in the format and the geometry of the image, and a picture to judge it by to
     ``overlays/NAME_overlay.png``: :func:`monai_semgan.reports.overlay.overlay` of an image, a
-    :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors go to ``masks/NAME_slices.csv``.
+    :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors go to ``masks/NAME_slices.csv``. A bar
+    counts images where standard error is a terminal.
 
     ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did: "ok", with
     warnings of its reading as message, "failed", or "skipped", what is no image and was not to be done. Paths of masks
@@ -59,10 +75,13 @@ class CohortReport:
     "patient" an image is one), ``summary.csv`` and ``summary.json`` (statistics over patients); the means are put into
     ``state.metrics``.
 
-    Processes that share a cohort (``torchrun``) each write ``report.RANK.csv``; at the end, when all have arrived, the
-    first joins them into ``report.csv``. With ``resume``, ``finished`` lists what earlier runs did, whichever process
-    it was, and rows are added to theirs. ``inputs.csv`` tells which files the rows are of: an image of the same name
-    from elsewhere, or one that has changed, is done again.
+    Processes that share a cohort (``torchrun``), as ``torch.distributed`` has joined them before, each write
+    ``report.RANK.csv``; at the end, when all have arrived, the first joins them into ``report.csv``. With ``resume``,
+    ``finished`` lists what earlier runs did, whichever process it was, and rows are added to theirs. ``inputs.csv``
+    tells which files the rows are of: an image of the same name from elsewhere, or one that has changed, is done again.
+
+    With ``about``, ``report.html`` is written at the end, and when the user interrupts the run: one file that needs no
+    other and shows all rows, with pictures from ``thumbnails/``, the scores and what the run was made with.
 
     Args:
         output_dir: folder for the files.
@@ -72,11 +91,11 @@ class CohortReport:
         colours: colours of the outlines, for the values of a mask from 1 on.
         scores: names of scores to report, of those that an evaluation's postprocessing gives; none by default.
         resume: go on with the report of an interrupted run; otherwise its files are replaced.
-        rank: number of this process.
-        world_size: number of processes; with several, ``torch.distributed`` has to join them before the run.
         look_below: predicted Dice below which the column "look" says so, in [0, 1].
         measurements: names of columns, and the measurement and the unit that each is of; see
             :attr:`monai_semgan.metrics.Measurements.columns`.
+        about: what the page tells of the run, by name, such as :func:`monai_semgan.bundle.about` gives; "classes" are
+            the colours of the outlines by name. None for no page.
 
     Raises:
         ValueError: when a score is unknown.
@@ -91,30 +110,33 @@ class CohortReport:
         colours: Sequence[Sequence[int]] = (),
         scores: Iterable[str] = (),
         resume: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
         look_below: float = 0.85,
         measurements: Mapping[str, tuple[str, str]] | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(str(output_dir))
-        self.path = self.output_dir / (f"report.{rank}.csv" if world_size > 1 else "report.csv")
+        joined = dist.is_available() and dist.is_initialized()
+        self.rank, self.world_size = (dist.get_rank(), dist.get_world_size()) if joined else (0, 1)
+        self.path = self.output_dir / (f"report.{self.rank}.csv" if self.world_size > 1 else "report.csv")
         self.display = display
         self.orient = orient
         self.colours = [tuple(colour) for colour in colours]
         self.resume = resume
-        self.rank = rank
-        self.world_size = world_size
         self.look_below = look_below
+        self.about = about
         self.scores = known_scores(scores, REPORTED_SCORES) if scores else ()
         self.measurements = dict(measurements or {})
         self.columns = (*COLUMNS, *self.measurements, *(("patient", *self.scores) if self.scores else ()))
         self.rows: list[dict[str, Any]] = []
         self.total = 0
+        self.bar: Any = None
+        # what ends with the bar
+        self.terminal = ExitStack()
 
     @property
     def folders(self) -> list[Path]:
         """Folders of results, which are not to be taken for images."""
-        return [self.output_dir / name for name in ("masks", "overlays")]
+        return [self.output_dir / name for name in RESULTS]
 
     @property
     def finished(self) -> dict[str, str | None]:
@@ -143,6 +165,7 @@ class CohortReport:
         engine.add_event_handler(Events.STARTED, self.started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
         engine.add_event_handler(Events.COMPLETED, self.completed)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.exception_raised)
 
     def exit_on_failure(self) -> None:
         """Leave the program with exit code 1 if an image failed. For the end of a command, when all is written.
@@ -176,28 +199,36 @@ class CohortReport:
                 path.unlink()
         self.total = len(self.rows) + len(dataset)
         write_csv(self.path, self.columns, self.rows)
+        # None: where standard error is a terminal
+        quiet = True if self.rank > 0 else None
+        # a terminal may not tell its size, tqdm then shows nothing
+        columns, lines = shutil.get_terminal_size()
+        size = {"ncols": columns, "nrows": lines}
+        # images come in batches: the time left by the mean of all
+        self.bar = tqdm(total=self.total, initial=len(self.rows), unit="image", smoothing=0, disable=quiet, **size)
+        self.terminal.callback(self.bar.close)
+        if not self.bar.disable:
+            self.terminal.enter_context(logging_redirect_tqdm())
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Write the files of a batch, log its images and append their rows."""
+        """Write the files of a batch, log its images and append their rows, one image after the other."""
         predictions: list[Prediction] = engine.state.output  # type: ignore[assignment]
-        rows = [self._row(prediction, self._write(prediction)) for prediction in predictions]
-        for row in rows:
+        for prediction in predictions:
+            row = self._row(prediction, self._write(prediction))
             self.rows.append(row)
             self._log(row)
-        write_csv(self.path, self.columns, rows, append=True)
-        self._keep_states(predictions)
+            write_csv(self.path, self.columns, [row], append=True)
+            self._keep_state(prediction)
+            self.bar.update()
 
-    def _keep_states(self, predictions: Sequence[Prediction]) -> None:
-        """Note which images these were, for a run that goes on."""
-        states = []
-        for prediction in predictions:
-            files = source_of(prediction)
-            if prediction.failure is None and files:
-                states.append({"file": prediction.item.get("file"), "state": state_of({"image": files})})
-        if not states:
+    def _keep_state(self, prediction: Prediction) -> None:
+        """Note which image this was, for a run that goes on."""
+        files = source_of(prediction)
+        if prediction.failure is not None or not files:
             return
         path = self.output_dir / f"{STATES}{f'.{self.rank}' if self.world_size > 1 else ''}.csv"
-        write_csv(path, ("file", "state"), states, append=path.is_file())
+        state = {"file": prediction.item.get("file"), "state": state_of({"image": files})}
+        write_csv(path, ("file", "state"), [state], append=path.is_file())
 
     def _write(self, prediction: Prediction) -> dict[str, str]:
         """Write mask, overlay and slices' errors; what fails makes the prediction one that failed."""
@@ -217,7 +248,13 @@ class CohortReport:
                 write_csv(self._place("masks", f"{name}_slices.csv"), ("slice", "reconstruction_error"), errors)
             if self.display is not None:
                 files["overlay"] = self._place("overlays", f"{name}_overlay.png")
-                Image.fromarray(self._draw(prediction, mask)).save(files["overlay"])
+                large, small = self._draw(prediction, mask)
+                # a third of the time of the default, for a quarter more bytes
+                Image.fromarray(large).save(files["overlay"], compress_level=1)
+                if self.about is not None:
+                    # coloured lines would be blurred with half of the colours' pixels
+                    place = self._place("thumbnails", f"{name}.jpg")
+                    Image.fromarray(small).save(place, quality=75, subsampling=0)
         except Exception as error:
             logger.debug("results could not be written", exc_info=True)
             prediction.failure = failure_reason(error)
@@ -230,8 +267,8 @@ class CohortReport:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _draw(self, prediction: Prediction, mask: MetaTensor) -> np.ndarray:
-        """Draw the image with the outlines of the label, if there is one, and of each class of the mask."""
+    def _draw(self, prediction: Prediction, mask: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the image with the outlines of the label, if there is one, and of each class of the mask, and small."""
         assert self.display is not None and self.orient is not None
         image = self.display({**prediction.item, "image": source_of(prediction)})["image"]
 
@@ -244,16 +281,18 @@ class CohortReport:
         if prediction.label is not None:
             masks.insert(0, (upright(prediction.label) > 0, LABEL_COLOUR))
         if image.ndim == 4:
-            return page(image, masks, prediction.slice_errors)
-        told = caption(prediction)
+            small = page(image, masks, slices=6, columns=3, tile=THUMBNAIL * 2 // 3)
+            return page(image, masks, prediction.slice_errors), small
         reconstruction = prediction.reconstruction
-        if reconstruction is None:
-            return overlay(image.numpy(), masks, caption=told)
-        frame = getattr(prediction.image, "meta", {}).get("frame")
-        return overlay(image.numpy(), masks, in_frame(reconstruction, frame, image.shape[1:]).numpy(), told)
+        if reconstruction is not None:
+            frame = getattr(prediction.image, "meta", {}).get("frame")
+            reconstruction = in_frame(reconstruction, frame, image.shape[1:])
+        parts = tiles(image.numpy(), masks, None if reconstruction is None else reconstruction.numpy())
+        return side_by_side(parts, caption(prediction)), thumbnail(parts, masks)
 
     def completed(self, engine: Engine) -> None:
-        """Join the reports of all processes and runs; write and log the summary."""
+        """Join the reports of all processes and runs; write and log the summary and the page."""
+        self.terminal.close()
         if self.world_size > 1:
             torch.distributed.barrier()
         if self.rank > 0:
@@ -266,12 +305,32 @@ class CohortReport:
         self._write_json()
         images = len(self.rows) - skipped
         logger.info("%d images, %d failed%s: %s", images, self.failed, passed, self.output_dir / "report.csv")
-        if not self.scores:
-            return
+        summary = self._summarise(engine, images) if self.scores else {}
+        self._write_page(summary)
+
+    def exception_raised(self, engine: Engine, error: BaseException) -> None:
+        """Write the page of what was done until the user interrupted the run.
+
+        Raises:
+            BaseException: the error; for an interruption with what is left.
+        """
+        self.terminal.close()
+        if not isinstance(error, KeyboardInterrupt):
+            raise error
+        told = f"{len(self.rows)} of {self.total} images are done, see {self.output_dir / 'report.csv'}"
+        if self.rank == 0:
+            # other processes may still write theirs
+            self.rows = self._known()
+            self._write_json()
+            self._write_page(interrupted=True)
+        raise KeyboardInterrupt(f"{told}; the same command with --resume goes on") from error
+
+    def _summarise(self, engine: Engine, images: int) -> dict[str, Any]:
+        """Write and log statistics of the scores, and return them."""
         patients = self._patients()
         summary = {key: statistics(patient[key] for patient in patients) for key in self.scores}
         write_csv(self.output_dir / "patients.csv", ("patient", "images", *self.scores), patients)
-        columns = ("score", "n", "mean", "std", "median", "min", "max")
+        columns = ("score", *STATISTICS)
         write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in self.scores])
         foretold = prediction_scores(self.rows, self.look_below)
         if foretold:
@@ -284,6 +343,50 @@ class CohortReport:
             if key in self.scores and values["n"]:
                 engine.state.metrics[key] = values["mean"]
                 logger.info("%s: %s", key, ", ".join(f"{name} {values[name]}" for name in columns[1:]))
+        return summary
+
+    def _write_page(self, summary: Mapping[str, Any] | None = None, interrupted: bool = False) -> None:
+        """Write report.html from the rows, what a user has to look at first."""
+        if self.about is None:
+            return
+        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        environment.filters.update(words=lambda name: name.replace("_", " "), shown=shown)
+        status = Counter(row["status"] for row in self.rows)
+        counts = {name: status[name] for name in ("ok", "failed", "skipped")}
+        counts["look"] = sum(bool(row["look"]) for row in self.rows)
+        counts["warned"] = sum(row["status"] == "ok" and bool(row["message"]) for row in self.rows)
+        numeric = [name for name in self.columns if any(isinstance(row[name], (int, float)) for row in self.rows)]
+        template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+        text = template.stream(
+            about={**{name: value for name, value in self.about.items() if name != "classes"}, **versions()},
+            classes=self.about.get("classes", {}),
+            label_colour=LABEL_COLOUR if self.scores else None,
+            counts=counts,
+            interrupted=f"{len(self.rows)} of {self.total}" if interrupted else None,
+            look_below=self.look_below,
+            summary={score: (summary or {})[score] for score in self.scores if summary},
+            statistics=STATISTICS,
+            rows=sorted(self.rows, key=urgency),
+            told=[column for column in self.columns if column not in PLACED],
+            numeric=numeric,
+            sortable=lambda row: {"file": row["file"], **{name: row[name] for name in numeric}},
+            embedded=self._embedded,
+        )
+        part = self.output_dir / "report.html.part"
+        text.dump(str(part), encoding="utf-8", errors="replace")
+        part.replace(self.output_dir / "report.html")
+        logger.info("to look at: %s", self.output_dir / "report.html")
+
+    def _embedded(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The thumbnail of a row as a data URI, with its size; None where there is none."""
+        name = (row["overlay"] or "").removeprefix("overlays/").removesuffix("_overlay.png")
+        path = self.output_dir / "thumbnails" / f"{name}.jpg"
+        if not name or not path.is_file():
+            return None
+        with Image.open(path) as image:
+            width, height = image.size
+        data = base64.b64encode(path.read_bytes()).decode()
+        return {"uri": f"data:image/jpeg;base64,{data}", "width": width, "height": height}
 
     def _sizes(self, row: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """The measurements of a row by name and unit."""
@@ -305,9 +408,7 @@ class CohortReport:
     def _sort(self) -> None:
         """Put what a user has to look at first: failures, then masks from the lowest predicted Dice on."""
         if any(row["predicted_dice"] is not None for row in self.rows):
-            order = {"failed": 0, "ok": 1, "skipped": 2}
-            # images without a prediction keep their order
-            self.rows.sort(key=lambda row: (order[row["status"]], 2.0 if (d := row["predicted_dice"]) is None else d))
+            self.rows.sort(key=urgency)
             write_csv(self.path.with_name("report.csv"), self.columns, self.rows)
 
     def _row(self, prediction: Prediction, files: dict[str, str]) -> dict[str, Any]:
@@ -368,14 +469,18 @@ class CohortReport:
     def _earlier(self) -> list[dict[str, Any]]:
         return [row for path in self._reports() for row in self._read(path)]
 
-    def _join(self) -> None:
-        """Put the rows of all reports into one, a file that was ok once before one that failed."""
+    def _known(self) -> list[dict[str, Any]]:
+        """The rows of all reports, a file that was ok once before one that failed."""
         rows: dict[str, dict[str, Any]] = {}
         # of this run before those of others
         for row in [*self.rows, *self._earlier()]:
             if row["file"] not in rows or rows[row["file"]]["status"] != "ok":
                 rows[row["file"]] = row
-        self.rows = sorted(rows.values(), key=lambda row: row["file"])
+        return sorted(rows.values(), key=lambda row: row["file"])
+
+    def _join(self) -> None:
+        """Put the rows of all reports into one."""
+        self.rows = self._known()
         write_csv(self.output_dir / "report.csv", self.columns, self.rows)
         for path in self._reports():
             if path.name != "report.csv":
@@ -428,6 +533,31 @@ def prediction_scores(rows: Iterable[dict[str, Any]], low: float) -> dict[str, A
         "mean_absolute_error": rounded(np.abs(found - true).mean()),
         "coverage": rounded(((below <= true) & (true <= above)).mean()),
         "auroc": rounded(auroc),
+    }
+
+
+def urgency(row: Mapping[str, Any]) -> tuple[int, float]:
+    """Where a row belongs: failures first, then masks from the lowest predicted Dice on, then those without one."""
+    dice = row["predicted_dice"]
+    return {"failed": 0, "ok": 1, "skipped": 2}[row["status"]], 2.0 if dice is None else dice
+
+
+def shown(value: Any) -> Any:
+    """Write a number with four digits or as a whole one; all else stays as it is."""
+    if not isinstance(value, float):
+        return "" if value is None else value
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def versions() -> dict[str, str]:
+    """What a run is made with, by name."""
+    return {
+        "command": shlex.join(sys.orig_argv),
+        "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "monai-semgan": __version__,
+        "MONAI": monai.__version__,
+        "PyTorch": torch.__version__,
+        "Python": f"{platform.python_version()}, {platform.platform()}",
     }
 
 

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -116,6 +120,79 @@ def test_mistakes_end_without_a_traceback(bundle: Path, tmp_path: Path, capsys: 
     ):
         assert main(["segment", *map(str, words)]) == 1
         assert message in capsys.readouterr().err
+
+
+def pictures(folder: Path, number: int) -> Path:
+    folder.mkdir()
+    for index in range(number):
+        write_png(folder / f"{index:03}.png", gradient(40, 30).astype(np.uint8))
+    return folder
+
+
+def test_what_is_wrong_is_told_before_torch_is_imported(tmp_path: Path) -> None:
+    for words in (
+        ["segment", tmp_path / "none", "out"],
+        ["segment", tmp_path, "out", "--bundle", "kidney"],
+        ["segment", tmp_path, "out", "--weights", "none.pt"],
+        ["segment", tmp_path, "out", "--batch-size", "0"],
+        ["segment", tmp_path, "out", "--bundle", "liver"],
+        ["evaluate", "none.json", "out"],
+        ["calibrate", "kidney", "none.json"],
+    ):
+        command = [sys.executable, "-X", "importtime", "-m", "monai_semgan", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode and "error: " in done.stderr, words
+        assert not re.search(r"\| +(torch|monai|ignite|numpy)\n", done.stderr), words
+
+
+def test_an_interrupted_run_leaves_its_reports_and_goes_on(bundle: Path, tmp_path: Path) -> None:
+    folder, out = pictures(tmp_path / "in", 200), tmp_path / "out"
+    words = ["segment", str(folder), str(out), "--bundle", str(bundle), "--batch-size", "2"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "monai_semgan", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while running.poll() is None and not (out / "report.csv").is_file() or len(report(out)) < 3:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=120)
+    assert running.returncode == 130
+    done = len(report(out))
+    assert 3 <= done < 200
+    assert f"interrupted: {done} of 200 images are done, see {out}/report.csv; the same command with --resume" in told
+    # quiet where no terminal is
+    assert len(told.splitlines()) == 1
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<article") == done and f"{done} of 200" in page
+    # what was not written yet is done then
+    for path in sorted(folder.iterdir())[done + 3 :]:
+        path.unlink()
+    assert main([*words, "--resume"]) == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert len(report(out)) == page.count("<article") == done + 3 and "Interrupted" not in page
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_progress_is_shown_on_a_terminal(bundle: Path, tmp_path: Path) -> None:
+    import pty
+
+    folder = pictures(tmp_path / "in", 3)
+    above, below = pty.openpty()
+    start = time.monotonic()
+    words = ["segment", str(folder), str(tmp_path / "out"), "--bundle", str(bundle), "--set", "html=false"]
+    running = subprocess.Popen([sys.executable, "-m", "monai_semgan", *words], stdout=subprocess.DEVNULL, stderr=below)
+    os.close(below)
+    told, first = b"", 0.0
+    # a terminal whose other end was closed cannot be read
+    with contextlib.suppress(OSError):
+        while part := os.read(above, 4096):
+            first = first or time.monotonic() - start
+            told += part
+    os.close(above)
+    assert running.wait() == 0
+    assert told.startswith(b"semgan: loading torch and MONAI ...") and first < 3
+    # an image a tick, all in one batch
+    assert all(f"{number}/3 [".encode() in told for number in range(4))
+    assert not (tmp_path / "out" / "report.html").exists() and not (tmp_path / "out" / "thumbnails").exists()
 
 
 def test_resumes_when_asked_to(bundle: Path, tmp_path: Path) -> None:

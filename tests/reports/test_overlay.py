@@ -7,8 +7,22 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from skimage.segmentation import find_boundaries
 
-from monai_semgan.reports.overlay import CAPTION, LABEL_COLOUR, TILE, overlay, page, spread
+from monai_semgan.reports.overlay import (
+    CAPTION,
+    LABEL_COLOUR,
+    THUMBNAIL,
+    TILE,
+    black_and_white,
+    borders,
+    outline,
+    overlay,
+    page,
+    spread,
+    thumbnail,
+    tiles,
+)
 from tests.image_files import colours, gradient
 from tests.volume_files import BACK, HEAD, LEFT, affine_of
 
@@ -50,10 +64,63 @@ def test_colours_of_image_and_reconstruction() -> None:
     reconstruction = np.broadcast_to(np.reshape([1.0, 0.0, -1.0], (3, 1, 1)), (3, 32, 32))
     sheet = overlay(photograph.transpose(2, 0, 1), [(np.zeros((400, 300)), MASK_COLOUR)], reconstruction)
     plain, _, drawn = np.split(sheet, 3, axis=1)
-    # one stretch for all channels, so that hues stay
-    low, high = np.percentile(photograph, [0.5, 99.5])
-    np.testing.assert_allclose(plain, (photograph.clip(low, high) - low) / (high - low) * 255, atol=0.51)
+    assert np.array_equal(plain, photograph)
     assert (drawn == [255, 128, 0]).all()
+
+
+@pytest.mark.parametrize(("top", "scale"), [(1.0, 255.0), (255.0, 1.0), (65535.0, 255 / 65535)])
+def test_colours_are_drawn_as_they_are_stored(top: float, scale: float) -> None:
+    image = np.linspace(0, top, 3 * 256 * 256).reshape(3, 256, 256)
+    plain = overlay(image, [])[:, :256]
+    np.testing.assert_allclose(plain, image.transpose(1, 2, 0) * scale, atol=0.51)
+    # as photographs that have neither black nor white
+    assert black_and_white(image[:, :1, :1] / 4 + top / 4) == (0, top)
+
+
+def test_colours_without_a_scale_and_grey() -> None:
+    assert black_and_white(np.array([-1.0, 0.5, 3.0]).reshape(3, 1, 1)) == (-1, 3)
+    grey = np.arange(1000.0).reshape(1, 10, 100)
+    assert black_and_white(grey) == tuple(np.percentile(grey, [0.5, 99.5]))
+
+
+def test_borders_are_those_of_scikit_image_and_run_along_the_edge() -> None:
+    mask = np.random.default_rng(0).random((30, 40)) < 0.5
+    # where there is an image on both sides
+    expected = find_boundaries(np.pad(mask, 1), mode="thick")[1:-1, 1:-1]
+    assert np.array_equal(borders(mask), expected)
+    whole = borders(np.ones((5, 7), dtype=bool))
+    assert whole[[0, -1]].all() and whole[:, [0, -1]].all() and not whole[1:-1, 1:-1].any()
+    assert not borders(np.zeros((5, 7), dtype=bool)).any()
+
+
+def test_an_outline_is_opaque_and_hides_nothing_else() -> None:
+    tile = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    mask = np.zeros((32, 48), dtype=bool)
+    # up to the corner of the image
+    mask[20:, 30:] = True
+    drawn = outline(tile, [(mask, MASK_COLOUR)])
+    line = (drawn == MASK_COLOUR).all(-1)
+    assert np.array_equal(drawn[~line], tile[~line])
+    # the border lies between the pixels 39 and 40, 59 and 60
+    expected = np.zeros_like(line)
+    expected[39:, 59:] = True
+    expected[39, 59] = False
+    expected[41:-1, 61:-1] = False
+    assert np.array_equal(line, expected)
+
+
+def test_a_thumbnail_has_the_outline_of_the_large_picture() -> None:
+    image = gradient(1500, 1000).astype(np.uint8)[None]
+    mask = np.zeros((1500, 1000), dtype=bool)
+    mask[500:1000, 250:750] = True
+    masks = [(mask, MASK_COLOUR)]
+    parts = tiles(image, masks, np.ones((1, 8, 8)))
+    small = thumbnail(parts, masks)
+    assert small.shape == (THUMBNAIL, 2 * 128, 3) and (small[:, 128:] == 255).all()
+    rows, columns = np.nonzero((small == MASK_COLOUR).all(-1))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (63, 128, 31, 96)
+    assert (small[63:65, 32:96] == MASK_COLOUR).all()
+    assert thumbnail(parts[:2], masks).shape == (THUMBNAIL, 128, 3)
 
 
 @pytest.mark.parametrize(
