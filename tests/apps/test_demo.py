@@ -7,6 +7,7 @@ import csv
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from monai_semgan import cli
 from monai_semgan.apps import demo
 from monai_semgan.bundle import Bundle
 from monai_semgan.networks.nets import SemanticGAN
+from monai_semgan.transforms import CTWindow
 from tests.tiny_bundle import TINY_NETWORK, tiny_bundle
 
 SIZE = TINY_NETWORK["size"]
@@ -25,6 +27,14 @@ def tiny_network(image_channels: int = 1) -> SemanticGAN:
     network = SemanticGAN(image_channels=image_channels, **TINY_NETWORK).eval()
     network.prior.fit(torch.randn(9, network.generator.num_codes, network.generator.latent_dim))
     return network
+
+
+def pixels(path: Path) -> np.ndarray:
+    """Where a mask or a label is set."""
+    if path.name.endswith(".nii.gz"):
+        return nib.load(path).get_fdata() > 0
+    with Image.open(path) as picture:
+        return np.array(picture) > 0
 
 
 def test_to_uint8_spans_the_range_and_orders_channels() -> None:
@@ -64,6 +74,24 @@ def test_samples_do_not_depend_on_their_number(tmp_path: Path) -> None:
     assert (tmp_path / "one" / first).read_bytes() == (tmp_path / "two" / first).read_bytes()
 
 
+def test_volumes_are_what_the_network_draws_through_the_window(tmp_path: Path) -> None:
+    network = tiny_network()
+    datalist = demo.draw_volumes(network, tmp_path, window=(120, 240), num=2, truncation=0.5)
+    items = json.loads(datalist.read_text())["test"]
+    assert len(items) == 2
+    for seed, item in enumerate(items):
+        ends = network.prior.sample(2, truncation=0.5, generator=torch.Generator().manual_seed(seed))
+        volume, label = nib.load(tmp_path / item["image"]), nib.load(tmp_path / item["label"])
+        assert nib.aff2axcodes(volume.affine) == ("P", "L", "S")
+        assert np.array_equal(volume.affine, label.affine)
+        seen = CTWindow(level=120, width=240, scale="hu")(torch.from_numpy(volume.get_fdata()).float())
+        for index, end in ((0, ends[:1]), (-1, ends[1:])):
+            with torch.no_grad():
+                image, logits = network.decode(end)
+            torch.testing.assert_close(seen[..., index], image[0, 0].clamp(-1, 1), atol=0.5 / 120 + 1e-5, rtol=0)
+            assert np.array_equal(label.get_fdata()[..., index] > 0, logits[0, 0].numpy() > 0)
+
+
 def test_a_bundle_without_weights_is_named(
     tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,7 +122,11 @@ def test_summary_tells_scores_failures_and_the_mean_of_what_was_scored(tmp_path:
 
 @pytest.mark.parametrize(
     ("name", "image_channels", "score"),
-    [("lung_xray_segmentation", 1, "dice"), ("lesion_dermoscopy_segmentation", 3, "iou")],
+    [
+        ("lung_xray_segmentation", 1, "dice"),
+        ("lesion_dermoscopy_segmentation", 3, "iou"),
+        ("liver_ct_mri_segmentation", 1, "dice"),
+    ],
 )
 def test_demo_runs_a_bundle_and_tells_the_first_score_of_its_masks(
     name: str, image_channels: int, score: str, tmp_path: Path, repository: Path, capfd: pytest.CaptureFixture[str]
@@ -111,13 +143,10 @@ def test_demo_runs_a_bundle_and_tells_the_first_score_of_its_masks(
     for seed, row in enumerate(rows):
         assert Path(row["mask"]).name.startswith(f"sample_{seed}")
         assert (output / "results" / row["overlay"]).is_file()
-        with (
-            Image.open(output / "results" / row["mask"]) as found,
-            Image.open(output / "samples" / "labels" / f"sample_{seed}.png") as true,
-        ):
-            a, b = np.array(found) > 0, np.array(true) > 0
+        label = Path(row["file"].replace("images", "labels"))
+        a, b = pixels(output / "results" / row["mask"]), pixels(output / "samples" / label)
         assert b.any()
         iou = (a & b).sum() / (a | b).sum()
         scores.append(iou if score == "iou" else 2 * iou / (1 + iou))
-        assert f"{scores[-1]:6.3f}  images/sample_{seed}.png\n" in told
+        assert f"{scores[-1]:6.3f}  {row['file']}\n" in told
     assert f"{np.mean(scores):6.3f}  mean of 2 images\n" in told
