@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from monai.networks.nets import UNet
 from torch import nn
 
 from monai_semgan.networks.nets import DiceCalibration, DomainCheck, SemanticGAN
@@ -53,7 +54,7 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
         if isinstance(network, SemanticGAN):
             # of weights that were never calibrated
             unfitted = DiceCalibration().state_dict(prefix="calibration.")
-            if network.domain is not None:
+            if isinstance(network.student, UNet):
                 unfitted |= DomainCheck(network.student.channels[-1]).state_dict(prefix="domain.")
             state = unfitted | state
         network.load_state_dict(state)

@@ -567,12 +567,10 @@ def versions() -> dict[str, str]:
 def caption(prediction: Prediction) -> str:
     """What the overlay of a mask says of it."""
     quality = prediction.quality
-    kind = f"{prediction.check.upper()}, " if prediction.check == SUSPICIOUS else ""
-    return (
-        kind.rstrip(", ")
-        if quality is None
-        else f"{kind}predicted Dice {quality.dice:.2f} ({quality.low:.2f} to {quality.high:.2f})"
-    )
+    told = [SUSPICIOUS.upper()] if prediction.check == SUSPICIOUS else []
+    if quality is not None:
+        told.append(f"predicted Dice {quality.dice:.2f} ({quality.low:.2f} to {quality.high:.2f})")
+    return ", ".join(told)
 
 
 def rounded(value: float | None) -> float | None:

@@ -45,7 +45,7 @@ def hounsfield(seed: int = 0) -> np.ndarray:
     """Air, a body, and in it a brighter liver."""
     noise = np.random.default_rng(seed).normal(0, 5, SHAPE)
     body = ellipsoid(SHAPE[:2], 0, 0.9)[..., None]
-    return np.where(LIVER, 150, np.where(body, -50, -1000) + noise).round().astype(np.int16)
+    return np.where(LIVER, 240, np.where(body, -50, -1000) + noise).round().astype(np.int16)
 
 
 def make_cohort(folder: Path) -> dict[str, str]:
@@ -225,14 +225,24 @@ def test_memory_stays_a_few_times_that_of_the_file(tmp_path: Path, bundle: Path)
 def test_pieces_are_dropped_on_request(tmp_path: Path) -> None:
     data, bright = make_cohort(tmp_path / "in"), brightness(tmp_path)
     spots = hounsfield()
-    spots[2:6, 2:6, 0] = 150
+    spots[2:6, 2:6, 0] = 240
     write_volume(tmp_path / "in" / "plain.nii.gz", spots, AFFINE)
+    inferer = {
+        "_target_": "monai_semgan.inferers.SliceWiseInferer",
+        "inferer": {"_target_": "monai.inferers.SimpleInferer"},
+    }
     scores = []
-    for pieces in (0, 1):
-        folder = tmp_path / str(pieces)
-        evaluate(folder, EVALUATE, **data, **bright, largest_components=pieces)
+    for number, settings in enumerate(
+        [
+            {"inferer": inferer},
+            {"inferer": inferer, "largest_components": 1},
+            {"inferer": inferer | {"smallest_piece": 0.05}},
+        ]
+    ):
+        folder = tmp_path / str(number)
+        evaluate(folder, EVALUATE, **data, **bright | settings)
         scores.append(float(rows(folder / "report.csv")["plain.nii.gz"]["false_positive_voxels"]))
-    assert scores[0] > 0 and scores[1] == 0
+    assert scores[0] > 0 and scores[1:] == [0, 0]
 
 
 def test_settings_of_the_refinement_reach_the_inferer() -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from monai.networks.nets import UNet
@@ -54,7 +56,8 @@ class DomainCheck(nn.Module):
     @torch.no_grad()
     def features(self, unet: UNet, images: Tensor) -> Tensor:
         """What images ``(B, C, H, W)`` are known by, ``(B, channels * grid * grid)``."""
-        layer, maps = unet.model, images
+        layer: Any = unet.model
+        maps = images
         while isinstance(layer, nn.Sequential) and len(layer) > 1 and hasattr(layer[1], "submodule"):
             layer, maps = layer[1].submodule, layer[0](maps)
         return F.adaptive_avg_pool2d(layer(maps).float(), self.grid).flatten(1)
