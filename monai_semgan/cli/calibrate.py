@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="lists of images of the kind that the weights are for",
+        help="lists of images like those that come",
     )
     parser.add_argument("--root", metavar="DIR", help="folder that its paths start from; None: the datalist's own")
     parser.add_argument("--weights", metavar="FILE", help="file that is calibrated; None: the bundle's newest")

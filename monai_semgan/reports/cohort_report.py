@@ -417,7 +417,7 @@ class CohortReport:
         row.update(
             file=item.get("file", item.get("image")),
             status="ok" if failure is None else "skipped" if item.get(SKIPPED) else "failed",
-            check=prediction.check,
+            check=prediction.check or None,
             message=failure or "; ".join(prediction.warnings),
             reconstruction_error=rounded(prediction.reconstruction_error) if failure is None else None,
             **files,

@@ -227,20 +227,13 @@ def test_pieces_are_dropped_on_request(tmp_path: Path) -> None:
     spots = hounsfield()
     spots[2:6, 2:6, 0] = 240
     write_volume(tmp_path / "in" / "plain.nii.gz", spots, AFFINE)
-    inferer = {
-        "_target_": "monai_semgan.inferers.SliceWiseInferer",
-        "inferer": {"_target_": "monai.inferers.SimpleInferer"},
-    }
+    inferer: dict[str, Any] = {"_target_": "monai_semgan.inferers.SliceWiseInferer"}
+    inferer["inferer"] = {"_target_": "monai.inferers.SimpleInferer"}
+    largest, pieces = {"largest_components": 1}, {"inferer": inferer | {"smallest_piece": 0.05}}
     scores = []
-    for number, settings in enumerate(
-        [
-            {"inferer": inferer},
-            {"inferer": inferer, "largest_components": 1},
-            {"inferer": inferer | {"smallest_piece": 0.05}},
-        ]
-    ):
+    for number, settings in enumerate([{}, largest, pieces]):
         folder = tmp_path / str(number)
-        evaluate(folder, EVALUATE, **data, **bright | settings)
+        evaluate(folder, EVALUATE, **data, **bright | {"inferer": inferer} | settings)
         scores.append(float(rows(folder / "report.csv")["plain.nii.gz"]["false_positive_voxels"]))
     assert scores[0] > 0 and scores[1:] == [0, 0]
 

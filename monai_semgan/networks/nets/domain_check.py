@@ -84,7 +84,7 @@ class DomainCheck(nn.Module):
         _, found, components = torch.linalg.svd((values - mean) / scale, full_matrices=False)
         variances = found.square() / (len(values) - 1)
         # what the images do not vary in, at most M - 1 directions, is no component
-        count = min(len(self.basis), len(values) - 2)
+        count = min(len(self.basis), len(values) - 2, len(self.mean))
         rest = variances[count:].sum() / max(1, len(self.mean) - count)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
@@ -92,7 +92,7 @@ class DomainCheck(nn.Module):
         self.basis[:count] = components[:count]
         self.deviations.fill_(1.0)
         self.deviations[:count] = variances[:count].sqrt().clamp_min(1e-6)
-        self.rest.copy_(rest.sqrt().clamp_min(1e-6))
+        self.rest.copy_(rest.clamp_min(LEAST).sqrt())
         self.limit.fill_(1.0)
         self.limit.fill_(self(usual).quantile(share))
 
@@ -100,7 +100,7 @@ class DomainCheck(nn.Module):
     @torch.no_grad()
     def forward(self, features: Tensor) -> Tensor:
         """Distances of images from the training images, ``(B,)``, up to 1 where they are usual."""
-        values = (features - self.mean) / self.scale
-        along = values @ self.basis.T
+        values = ((features - self.mean) / self.scale).double()
+        along = values @ self.basis.T.double()
         left = (values.square().sum(1) - along.square().sum(1)).clamp_min(0)
-        return ((along / self.deviations).square().sum(1) + left / self.rest**2).sqrt() / self.limit
+        return ((along / self.deviations).square().sum(1) + left / self.rest**2).sqrt().float() / self.limit
