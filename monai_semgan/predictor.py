@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from monai_semgan import formats
 from monai_semgan.bundle import Bundle, give_back_freed_memory
-from monai_semgan.data.cohort import FAILURE, OK, REFUSED, SUSPICIOUS, failure_reason
+from monai_semgan.data.cohort import FAILURE, failure_reason
+from monai_semgan.formats.registry import OK, REFUSED, SUSPICIOUS
 from monai_semgan.networks.nets.dice_calibration import Quality, soft_dice_confidence
 
 logger = logging.getLogger(__name__)

@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 # key of an item that failed, its value is the reason; and of one that is no image and was not meant to be done
 FAILURE = "failure"
 SKIPPED = "skipped"
-# whether an image is of the kind that a bundle is for; failures of the last kind begin with it
-OK, SUSPICIOUS, REFUSED = "ok", "suspicious", "refused"
 # how the reports of a run begin: these folders beside one are results
 REPORT_COLUMNS = ("file", "status", "message", "mask", "overlay")
 RESULTS = ("masks", "overlays", "thumbnails")

@@ -38,7 +38,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monai_semgan import __version__, formats
-from monai_semgan.data.cohort import RESULTS, SKIPPED, SUSPICIOUS, failure_reason, state_of
+from monai_semgan.data.cohort import RESULTS, SKIPPED, failure_reason, state_of
+from monai_semgan.formats.registry import SUSPICIOUS
 from monai_semgan.metrics import REPORTED_SCORES, in_words, known_scores
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports.overlay import LABEL_COLOUR, THUMBNAIL, page, side_by_side, thumbnail, tiles

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar
 
 import nibabel as nib
@@ -26,11 +25,8 @@ from monai.transforms import (
 from monai.utils import TraceKeys, convert_to_tensor
 from scipy import ndimage
 
-from monai_semgan.data.cohort import REFUSED, SUSPICIOUS
 from monai_semgan.formats.registry import Outside
 
-# words of files that do not know
-SAYS_NOTHING = ("", "UNKNOWN", "UNDEFINED", "OTHER", "NONE", "N/A")
 LUMA = (0.299, 0.587, 0.114)
 # a line of pixels belongs to a frame when this share of it is of one level, within this part of the image's range
 FLAT, LEVEL = 0.9, 0.03
@@ -299,52 +295,6 @@ class SameFramed(MapTransform):
         for key in self.key_iterator(d):
             top, bottom, left, right = d[self.image_key].meta["frame"]
             d[key] = d[key][:, top:bottom, left:right]
-        return d
-
-
-class ExpectClaimsd(MapTransform):
-    """Refuse images whose file says that they are of another kind than a bundle takes; files that say nothing pass.
-
-    A claim of several words, such as "PORTABLE CHEST", is met by each of them.
-
-    Args:
-        keys: keys of the images.
-        expected: words that are expected, upper case, by the attribute of DICOM, such as ``Modality``.
-        insist: whether such images are taken all the same, with a warning.
-        allow_missing_keys: pass over keys that an item does not have.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        expected: Mapping[str, Sequence[str]],
-        insist: bool = False,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.expected = {tag: tuple(words) for tag, words in expected.items()}
-        self.insist = insist
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """
-        Raises:
-            ValueError: for an image that is refused.
-        """
-        d = dict(data)
-        for key in self.key_iterator(d):
-            meta = d[key].meta if isinstance(d[key], MetaTensor) else {}
-            claims = {tag: word.strip().upper() for tag, word in meta.get("claims", {}).items()}
-            told = [
-                f"its {tag} is {claims[tag]}, this bundle is for {', '.join(words)}"
-                for tag, words in self.expected.items()
-                if claims.get(tag, "") not in (*SAYS_NOTHING, *words)
-                and not set(re.split(r"[^A-Z0-9]+", claims[tag])) & set(words)
-            ]
-            if told and not self.insist:
-                raise ValueError(f"{REFUSED}: {'; '.join(told)}. --insist segments it all the same")
-            if told:
-                meta["warnings"] = [*meta.get("warnings", ()), *told]
-                meta["check"] = SUSPICIOUS
         return d
 
 

@@ -249,8 +249,14 @@ def test_settings_of_the_refinement_reach_the_inferer() -> None:
 
 def test_without_weights_the_message_says_what_to_do(tmp_path: Path) -> None:
     data = make_cohort(tmp_path / "in")
-    flow = workflow(INFERENCE, logging_file=False, dataset_dir=data["dataset_dir"], output_dir=str(tmp_path / "out"))
-    with pytest.raises(SystemExit, match=r"models/model\.pt do not exist: put them there.*docs/README\.md"):
+    flow = workflow(
+        INFERENCE,
+        logging_file=False,
+        dataset_dir=data["dataset_dir"],
+        output_dir=str(tmp_path / "out"),
+        ckpt_path="models/none.pt",
+    )
+    with pytest.raises(SystemExit, match=r"models/none\.pt do not exist: put them there.*docs/README\.md"):
         flow.run()
 
 
@@ -278,8 +284,9 @@ def test_the_shipped_experiment_names_what_exists(
 
 
 @pytest.mark.parametrize(("modality", "expected"), [("ct", [0, 0, 1]), ("mri", [0, 1, 1])])
-def test_threshold_was_chosen_on_ct_alone(modality: str, expected: list[int]) -> None:
-    flow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", modality=modality)
+def test_each_modality_has_its_threshold(modality: str, expected: list[int]) -> None:
+    thresholds = {"ct": 0.7, "mri": 0.5}
+    flow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", modality=modality, threshold=thresholds)
     flow.initialize()
     decide = flow.parser.get_parsed_content("post_steps::decide")
     assert decide({"pred": torch.tensor([[0.4, 0.6, 0.8]])})["pred"].tolist() == [expected]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from io import BytesIO
 
 import numpy as np
@@ -27,7 +26,6 @@ from monai_semgan.transforms import (
     DisplayOrder,
     DisplayOrderd,
     EqualiseInsided,
-    ExpectClaimsd,
     SameFramed,
     ScaleInsided,
     ToGrey,
@@ -313,25 +311,3 @@ def test_without_outside_the_statistics_are_monais() -> None:
     equal = {"num_bins": 256, "min": -1, "max": 1}
     ours, monais = EqualiseInsided("image", **equal)(ours), HistogramNormalized("image", **equal)(monais)
     assert torch.equal(ours["image"].as_tensor(), monais["image"].as_tensor())
-
-
-def test_what_a_file_claims_to_be_is_compared() -> None:
-    expected = {"Modality": ["CR", "DX"], "ViewPosition": ["PA", "AP"], "BodyPartExamined": ["CHEST"]}
-
-    def told(**claims: str) -> list[str]:
-        image = MetaTensor(torch.zeros(1, 4, 4), meta={"claims": claims} if claims else {})
-        found = ExpectClaimsd("image", expected, insist=True)({"image": image.clone()})["image"].meta
-        warnings = found.get("warnings", [])
-        assert found.get("check") == ("suspicious" if warnings else None)
-        if warnings:
-            with pytest.raises(ValueError, match=f"^refused: {re.escape(warnings[0])}.*--insist"):
-                ExpectClaimsd("image", expected)({"image": image})
-        else:
-            ExpectClaimsd("image", expected)({"image": image})
-        return warnings
-
-    assert told() == told(Modality="DX", ViewPosition="pa ") == told(Modality="CR") == []
-    assert told(BodyPartExamined="PORTABLE CHEST") == told(BodyPartExamined="unknown") == []
-    assert told(Modality="CT", ViewPosition="PA") == ["its Modality is CT, this bundle is for CR, DX"]
-    assert told(Modality="DX", ViewPosition="LL") == ["its ViewPosition is LL, this bundle is for PA, AP"]
-    assert told(BodyPartExamined="KNEE") == ["its BodyPartExamined is KNEE, this bundle is for CHEST"]
