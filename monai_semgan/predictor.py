@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from monai_semgan import formats
 from monai_semgan.bundle import Bundle, give_back_freed_memory
 from monai_semgan.data.cohort import FAILURE, failure_reason
+from monai_semgan.formats.registry import OK, REFUSED, SUSPICIOUS
 from monai_semgan.networks.nets.dice_calibration import Quality, soft_dice_confidence
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Prediction:
             None where there is nothing to measure, or the size of pixels is not known.
         confidence: how sure the network is of the mask, its soft Dice, 0 to 1.
         quality: the predicted Dice of the mask with its interval, where the weights were calibrated.
+        check: whether the image is of the kind that the bundle is for: "ok", "suspicious" (``warnings`` say why) or
+            "refused" (``failure`` does); empty where nothing tells.
         seconds: time that it took; of images that were segmented together, each has its share.
         failure: why there is no mask; None where all went well.
         warnings: what a user should know of how the image was read and of its mask; the first names file and patient.
@@ -64,6 +67,7 @@ class Prediction:
     measurements: dict[str, dict[str, float | None]] = field(default_factory=dict)
     confidence: float | None = None
     quality: Quality | None = None
+    check: str = ""
     seconds: float = 0.0
     failure: str | None = None
     warnings: tuple[str, ...] = ()
@@ -242,6 +246,8 @@ class Predictor:
         ]
         for prediction in predictions:
             prediction.seconds = (time.perf_counter() - start) / len(predictions)
+            if (prediction.failure or "").startswith(REFUSED):
+                prediction.check = REFUSED
         return predictions
 
     def prepare(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -292,6 +298,9 @@ class Predictor:
             # a student has no codes
             logits = getattr(result, "logits", result)
             reconstruction, codes = getattr(result, "reconstruction", None), getattr(result, "wplus", None)
+            distances = self._distances(images)
+        for item, distance in zip(items, distances, strict=False):
+            mark(item, distance)
         return [
             Prediction(
                 item,
@@ -302,10 +311,18 @@ class Predictor:
                 reconstruction=None if reconstruction is None else reconstruction[index].detach().float().cpu(),
                 codes=None if codes is None else codes[index].detach().float().cpu(),
                 warnings=warnings_of(item),
+                check=getattr(item[Keys.IMAGE], "meta", {}).get("check", OK if distances else ""),
                 invert=self.probabilities,
             )
             for index, item in enumerate(items)
         ]
+
+    def _distances(self, images: Tensor) -> list[float]:
+        """How far images are from those of the training, up to 1 where they are usual; empty where nothing tells."""
+        domain, student = getattr(self.network, "domain", None), getattr(self.network, "student", None)
+        if domain is None or not domain.fitted or images.ndim != 4:
+            return []
+        return domain(domain.features(student, images)).tolist()
 
     def _finish(self, prediction: Prediction) -> None:
         """Make the mask, and what an evaluation's postprocessing adds."""
@@ -322,6 +339,14 @@ class Predictor:
         prediction.warnings = warnings_of(prediction.item, done.get("remarks", ()))
         if self.spatial_dims > 2:
             give_back_freed_memory()
+
+
+def mark(item: Mapping[str, Any], distance: float) -> None:
+    """Warn of an image whose distance from those of the training is more than usual."""
+    image = item[Keys.IMAGE]
+    if distance > 1 and isinstance(image, MetaTensor):
+        told = f"unlike the images that this network was trained on: distance {distance:.2f}, usual up to 1"
+        image.meta |= {"check": SUSPICIOUS, "warnings": [*image.meta.get("warnings", ()), told]}
 
 
 def warnings_of(item: Mapping[str, Any], remarks: Sequence[str] = ()) -> tuple[str, ...]:

@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
+from monai.networks.nets import UNet
 from monai.transforms import Activationsd, AsDiscreted, Compose, Invertd, Lambdad, LoadImaged, Resized, SqueezeDimd
+from monai.utils import CommonKeys as Keys
 from PIL import Image
 from torch import nn
 
@@ -296,3 +298,19 @@ def test_mistakes_are_named(bundle: Path) -> None:
     (bundle / "models" / "model.pt").unlink()
     with pytest.raises(FileNotFoundError, match="weights .*model.pt do not exist"):
         Predictor.from_bundle(bundle)
+
+
+def test_images_unlike_those_of_the_training_are_suspicious() -> None:
+    student = UNet(2, 1, 1, channels=(4, 8), strides=(2,)).eval()
+    network = SemanticGAN(**TINY_GAN, student=student)
+    segment = predictor(network, lambda images, net: net.student(images))
+    usual = torch.rand(200, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    items = [{Keys.IMAGE: MetaTensor(values)} for values in (usual[0], torch.linspace(0, 1, 16).expand(1, 16, 16))]
+    assert [found.check for found in segment.predict(items)] == ["", ""]
+    assert network.domain is not None
+    features = network.domain.features(student, usual)
+    network.domain.fit(features[:150], features[150:])
+    like, unlike = segment.predict(items)
+    assert (like.check, like.warnings) == ("ok", ())
+    assert unlike.check == "suspicious" and "unlike the images that this network was trained on" in unlike.warnings[0]
+    assert unlike.failure is None

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.bundle import ConfigParser
 from monai.utils import CommonKeys as Keys
 from scipy.optimize import isotonic_regression
 from scipy.stats import spearmanr
@@ -29,6 +30,7 @@ from monai_semgan.bundle import Bundle, parsed
 from monai_semgan.data.cohort import FAILURE
 from monai_semgan.handlers.checkpoints import save_whole
 from monai_semgan.networks.nets.dice_calibration import KNOTS, DiceCalibration
+from monai_semgan.networks.nets.domain_check import DomainCheck
 from monai_semgan.predictor import Prediction, Predictor
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
@@ -132,6 +134,74 @@ def fit(confidence: Sequence[float], dice: Sequence[float], coverage: float = 0.
     calibration = DiceCalibration()
     calibration.fit(knots.tolist(), [max(0.0, -errors[::-1][rank]), max(0.0, errors[rank])])
     return calibration
+
+
+def learn_domain(
+    bundle: Bundle,
+    datalist: str | os.PathLike[str],
+    lists: Sequence[str],
+    *,
+    weights: str | os.PathLike[str],
+    most: int = 2000,
+    seed: int = 0,
+    **settings: Any,
+) -> DomainCheck | None:
+    """Let weights know images of the kind that they are for, and write what they know into their file.
+
+    Half of the images, and two copies of each that are harder to read, as the U-Net is trained on, say what varies. The
+    others, as they are, say what is usual: 98 of 100.
+
+    Args:
+        bundle: the bundle, with a student.
+        datalist: JSON file with the lists.
+        lists: names of lists of images, whose labels are not read.
+        weights: the file; it is replaced in one piece.
+        most: images at most, drawn from all.
+        seed: seed of the draw and of the copies.
+        settings: of the bundle's configs by id.
+
+    Returns:
+        What was fitted; None for volumes, and for weights without a student.
+
+    Raises:
+        ValueError: for too few images.
+    """
+    network, images = None, []
+    for name in lists:
+        parser = bundle.parser(
+            "inference.yaml", datalist=datalist, list_key=name, insist=True, ckpt_path=weights, **settings
+        )
+        if network is None:
+            parsed(parser, "weights")
+            network = parsed(parser, "network").eval()
+            if getattr(network, "domain", None) is None or bundle.spatial_dims > 2:
+                return None
+        dataset = parsed(parser, "dataset")
+        drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[: most // len(lists)]
+        items = (dataset[index] for index in drawn.tolist())
+        images += [item[Keys.IMAGE].as_tensor().float() for item in items if FAILURE not in item]
+    if network is None or len(images) < FEWEST:
+        raise ValueError(f"{len(images)} images are too few to know their kind: give lists of at least {FEWEST}")
+    training = ConfigParser(bundle.read("settings.yaml")["unet"])
+    harder = [training.get_parsed_content(name) for name in ("jitter", "augmentation")]
+    domain, student = network.domain, network.student
+    found: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        order = torch.randperm(len(images)).tolist()
+        for start in range(0, len(order), 64):
+            for learned in (True, False):
+                batch = [images[i] for place, i in enumerate(order[start : start + 64]) if (place % 2 == 0) == learned]
+                seen = torch.stack(batch)
+                found[learned].append(domain.features(student, seen))
+                for _ in range(2 if learned else 0):
+                    copy = harder[1](harder[0](seen)[0])[0].clamp(-1, 1)
+                    found[learned].append(domain.features(student, copy))
+    domain.fit(torch.cat(found[True]), torch.cat(found[False]))
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    save_whole(state | domain.state_dict(prefix="domain."), Path(weights))
+    logger.info("%d images say what is usual, at a distance of %.1f: %s", len(images), float(domain.limit), weights)
+    return domain
 
 
 def calibrate(

@@ -16,6 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="folder of a bundle, or the name of one that came along")
     parser.add_argument("datalist", help="JSON file with a list of images and labels that were not trained on")
     parser.add_argument("--list", default="val", metavar="NAME", help="its name")
+    parser.add_argument(
+        "--image-lists",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="lists of images like those that come",
+    )
     parser.add_argument("--root", metavar="DIR", help="folder that its paths start from; None: the datalist's own")
     parser.add_argument("--weights", metavar="FILE", help="file that is calibrated; None: the bundle's newest")
     parser.add_argument("--table", metavar="FILE", help="CSV file for confidence and Dice of each image and copy")
@@ -35,8 +42,10 @@ def run(options: argparse.Namespace) -> int | None:
     weights = options.weights or bundle.root / "models" / bundle.weights()[0]
     given = {"dataset_dir": options.root, "device": None if options.device == "auto" else options.device}
     settings = {name: value for name, value in given.items() if value is not None} | read_settings(options.settings)
-    settings |= {"copies": options.copies, "table": options.table}
-    from monai_semgan.apps.calibration import calibrate
+    from monai_semgan.apps.calibration import calibrate, learn_domain
 
+    if options.image_lists:
+        learn_domain(bundle, options.datalist, options.image_lists, weights=weights, **settings)
+    settings |= {"copies": options.copies, "table": options.table}
     calibrate(bundle, options.datalist, options.list, weights=weights, **settings)
     return None

@@ -45,6 +45,7 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--modality", type=str.lower, choices=("ct", "mri", "mr"), help="of volumes whose file does not tell; None: ct"
     )
+    parser.add_argument("--insist", action="store_true", help="take images too that say that they are of another kind")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     add_settings(parser)
 
@@ -69,6 +70,7 @@ def inference_settings(options: argparse.Namespace) -> dict[str, Any]:
         "num_workers": options.workers,
         "ckpt_path": options.weights,
         "modality": modality,
+        "insist": options.insist,
         "resume": options.resume,
     }
     return {name: value for name, value in given.items() if value is not None} | read_settings(options.settings)

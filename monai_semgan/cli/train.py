@@ -101,11 +101,15 @@ def put_student(unet: Path, output: Path) -> None:
 
 
 def calibrate_on(bundle: Bundle, options: argparse.Namespace, weights: Path) -> None:
-    """Let the weights predict the Dice of their masks, where the list to validate on is long enough."""
-    from monai_semgan.apps.calibration import calibrate
+    """Let the weights know images of their kind and predict the Dice of their masks, where there are enough images."""
+    from monai_semgan.apps.calibration import calibrate, learn_domain
 
+    root = {"dataset_dir": options.root} if options.root else {}
     try:
-        root = {"dataset_dir": options.root} if options.root else {}
+        learn_domain(bundle, options.datalist, [options.train_list, *options.image_lists], weights=weights, **root)
+    except ValueError as error:
+        print(f"images of another kind are not told: {error}", flush=True)
+    try:
         calibrate(bundle, options.datalist, options.val_list, weights=weights, **root)
     except ValueError as error:
         print(f"no Dice is predicted of masks: {error}", flush=True)

@@ -146,7 +146,7 @@ class DICOM(Format):
             warnings=told,
             patient=patient_of(dataset),
             outside=Outside(outside.T) if outside.any() else None,
-            claims={tag: str(dataset.get(tag)) for tag in CLAIMS if dataset.get(tag)},
+            claims=claims_of(dataset),
         )
 
 
@@ -200,6 +200,11 @@ def no_image(header: pydicom.Dataset, file: Path) -> str | None:
 def patient_of(dataset: pydicom.Dataset) -> str:
     """PatientID, or an empty string."""
     return str(dataset.get("PatientID") or "").strip()
+
+
+def claims_of(dataset: pydicom.Dataset) -> dict[str, str]:
+    """What an object says that it is, by attribute."""
+    return {tag: str(dataset.get(tag)) for tag in CLAIMS if dataset.get(tag)}
 
 
 def dicom_pixels(dataset: pydicom.Dataset, path: Path) -> np.ndarray:

@@ -18,7 +18,9 @@ import pydicom
 from monai.data import MetaTensor
 
 from monai_semgan.formats.dicom import (
+    CLAIMS,
     begins_with_elements,
+    claims_of,
     dicom_affine,
     dicom_pixels,
     directions,
@@ -46,6 +48,7 @@ HEADER_TAGS = (
     *SERIES_TAGS,
     *FRAME_TAGS,
     *("SamplesPerPixel", "PatientID", "InstanceNumber", "PhotometricInterpretation", "PresentationLUTShape"),
+    *CLAIMS,
     *("RescaleSlope", "RescaleIntercept"),
     *PLACING_TAGS,
     *COMMON_TAGS,
@@ -176,6 +179,7 @@ class DICOMSeries(Format):
             **({"intensity_scale": "hu"} if units else {}),
             warnings=told,
             patient=patient_of(header),
+            claims=claims_of(header),
             modality=MODALITIES.get(str(header.get("Modality")), ""),
             outside=None if outside is None else Outside(outside),
             files=[str(one.file) for one in stack.slices] if folders else [],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,6 +31,10 @@ SAMPLE, SURELY_LOWER, SURELY_UPPER = 100_000, 2.0, 98.0
 KEPT = ("uint8", "int8", "int16")
 # bytes of a file's beginning that signatures lie in
 HEAD = 352
+# whether an image is of the kind that a bundle is for; failures of the last kind begin with it
+OK, SUSPICIOUS, REFUSED = "ok", "suspicious", "refused"
+# words of files that do not know what they are
+SAYS_NOTHING = ("", "UNKNOWN", "UNDEFINED", "OTHER", "NONE", "N/A")
 # voxels of one extreme value are padding from this share of all, and this many times the others' range away from them
 PADDED, FAR = 0.01, 2.0
 # padding is as large as this, or less than any Hounsfield unit
@@ -543,12 +547,24 @@ class FormatReader(ImageReader):
     Args:
         spatial_dims: 2 for images, 3 for volumes.
         label: whether files are labels, which may be of one value.
+        expected: words that files may say of what they are, upper case, by the attribute of DICOM, such as
+            ``Modality``. Files that say another are refused, those that say nothing pass. Words of several, such as
+            "PORTABLE CHEST", are met by each of them.
+        insist: whether such files are taken all the same, with a warning.
     """
 
-    def __init__(self, spatial_dims: int = 2, label: bool = False) -> None:
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        label: bool = False,
+        expected: Mapping[str, Sequence[str]] | None = None,
+        insist: bool = False,
+    ) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
         self.label = label
+        self.expected = {tag: tuple(words) for tag, words in (expected or {}).items()}
+        self.insist = insist
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Tell whether all of the files and folders are of a known format."""
@@ -567,6 +583,24 @@ class FormatReader(ImageReader):
         """Give values ``(C, ...)`` and metadata of a file or folder, as :func:`read` does, with its errors.
 
         They are a tensor: ``LoadImage`` would copy an array into another order of the axes.
+
+        Raises:
+            ValueError: for a file that says that it is of another kind than expected.
         """
         image = read(img, self.spatial_dims, label=self.label)
+        told = contradictions(image.meta.get("claims", {}), self.expected)
+        if told and not self.insist:
+            raise ValueError(f"{REFUSED}: {'; '.join(told)}. --insist segments it all the same")
+        if told:
+            image.meta |= {"check": SUSPICIOUS, "warnings": [*image.meta.get("warnings", ()), *told]}
         return image.as_tensor(), {**image.meta, "affine": image.affine.numpy()}
+
+
+def contradictions(claims: Mapping[str, str], expected: Mapping[str, Sequence[str]]) -> list[str]:
+    """What a file says of itself that is not expected, in words."""
+    said = {tag: word.strip().upper() for tag, word in claims.items()}
+    return [
+        f"its {tag} is {said[tag]}, this bundle is for {', '.join(words)}"
+        for tag, words in expected.items()
+        if said.get(tag, "") not in (*SAYS_NOTHING, *words) and not set(re.split(r"[^A-Z0-9]+", said[tag])) & set(words)
+    ]

@@ -120,6 +120,8 @@ class SemanticGANInferTask(InferTask):
             "latencies": seconds,
             "centroids": {},
             "measurements": prediction.measurements,
+            "check": prediction.check,
+            "warnings": list(prediction.warnings),
         }
         quality = prediction.quality
         return file, told if quality is None else {**told, "predicted_dice": quality._asdict()}

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from monai.networks.nets import UNet
 from torch import nn
 
-from monai_semgan.networks.nets import DiceCalibration, SemanticGAN
+from monai_semgan.networks.nets import DiceCalibration, DomainCheck, SemanticGAN
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,12 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
             and not any(name.startswith("student.") for name in state)
         ):
             logger.warning("%s hold no student: the generator answers alone", path)
-            network.student = None
+            network.student = network.domain = None
         if isinstance(network, SemanticGAN):
             # of weights that were never calibrated
             unfitted = DiceCalibration().state_dict(prefix="calibration.")
+            if isinstance(network.student, UNet):
+                unfitted |= DomainCheck(network.student.channels[-1]).state_dict(prefix="domain.")
             state = unfitted | state
         network.load_state_dict(state)
     except Exception as error:  # torch.load raises whatever a damaged file leads to
@@ -87,5 +90,5 @@ def load_generator(network: SemanticGAN, path: str | os.PathLike[str]) -> Semant
         network.generator.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"the generator in {path} does not fit network_def: {error}") from error
-    network.student = None
+    network.student = network.domain = None
     return network

@@ -39,6 +39,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monai_semgan import __version__, formats
 from monai_semgan.data.cohort import RESULTS, SKIPPED, failure_reason, state_of
+from monai_semgan.formats.registry import SUSPICIOUS
 from monai_semgan.metrics import REPORTED_SCORES, in_words, known_scores
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports.overlay import LABEL_COLOUR, THUMBNAIL, page, side_by_side, thumbnail, tiles
@@ -46,11 +47,11 @@ from monai_semgan.reports.overlay import LABEL_COLOUR, THUMBNAIL, page, side_by_
 logger = logging.getLogger(__name__)
 
 QUALITY = ("predicted_dice", "predicted_dice_low", "predicted_dice_high")
-COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error", *QUALITY, "look")
+COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error", *QUALITY, "look", "check")
 # of a run, or of one of the processes that share it
 REPORT = r"report(\.\d+)?\.csv"
 # cells of the page that have a place of their own; all others are listed by their columns' names
-PLACED = {"file", "status", "message", "mask", "overlay", "look", *QUALITY}
+PLACED = {"file", "status", "message", "mask", "overlay", "look", "check", *QUALITY}
 STATISTICS = ("n", "mean", "std", "median", "min", "max")
 # which images a run did, beside its reports
 STATES = "inputs"
@@ -417,6 +418,7 @@ class CohortReport:
         row.update(
             file=item.get("file", item.get("image")),
             status="ok" if failure is None else "skipped" if item.get(SKIPPED) else "failed",
+            check=prediction.check or None,
             message=failure or "; ".join(prediction.warnings),
             reconstruction_error=rounded(prediction.reconstruction_error) if failure is None else None,
             **files,
@@ -424,6 +426,8 @@ class CohortReport:
         if prediction.quality is not None and failure is None:
             row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality), strict=True))
             row["look"] = "look" if prediction.quality.dice < self.look_below else ""
+        if prediction.check == SUSPICIOUS and failure is None:
+            row["look"] = "look"
         for column, (name, unit) in self.measurements.items():
             row[column] = prediction.measurements.get(name, {}).get(unit) if failure is None else None
         if self.scores:
@@ -564,7 +568,10 @@ def versions() -> dict[str, str]:
 def caption(prediction: Prediction) -> str:
     """What the overlay of a mask says of it."""
     quality = prediction.quality
-    return "" if quality is None else f"predicted Dice {quality.dice:.2f} ({quality.low:.2f} to {quality.high:.2f})"
+    told = [SUSPICIOUS.upper()] if prediction.check == SUSPICIOUS else []
+    if quality is not None:
+        told.append(f"predicted Dice {quality.dice:.2f} ({quality.low:.2f} to {quality.high:.2f})")
+    return ", ".join(told)
 
 
 def rounded(value: float | None) -> float | None:

@@ -13,7 +13,6 @@ from monai_semgan.transforms.display import ContentFramed as ContentFramed
 from monai_semgan.transforms.display import DisplayOrder as DisplayOrder
 from monai_semgan.transforms.display import DisplayOrderd as DisplayOrderd
 from monai_semgan.transforms.display import EqualiseInsided as EqualiseInsided
-from monai_semgan.transforms.display import ExpectClaimsd as ExpectClaimsd
 from monai_semgan.transforms.display import SameFramed as SameFramed
 from monai_semgan.transforms.display import ScaleInsided as ScaleInsided
 from monai_semgan.transforms.display import ToGrey as ToGrey

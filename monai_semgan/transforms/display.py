@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar
 
 import nibabel as nib
@@ -295,36 +295,6 @@ class SameFramed(MapTransform):
         for key in self.key_iterator(d):
             top, bottom, left, right = d[self.image_key].meta["frame"]
             d[key] = d[key][:, top:bottom, left:right]
-        return d
-
-
-class ExpectClaimsd(MapTransform):
-    """Warn where a file says that its image is of another kind than a bundle takes; files that say nothing pass.
-
-    Args:
-        keys: keys of the images.
-        expected: words that are expected, upper case, by the attribute of DICOM, such as ``Modality``.
-        allow_missing_keys: pass over keys that an item does not have.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, expected: Mapping[str, Sequence[str]], allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.expected = {tag: tuple(words) for tag, words in expected.items()}
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            meta = d[key].meta if isinstance(d[key], MetaTensor) else {}
-            claims = meta.get("claims", {})
-            told = [
-                f"its {tag} is {claims[tag]}, this bundle is for {', '.join(words)}"
-                for tag, words in self.expected.items()
-                if claims.get(tag) and claims[tag].strip().upper() not in words
-            ]
-            if told:
-                meta["warnings"] = [*meta.get("warnings", ()), *told]
         return d
 
 

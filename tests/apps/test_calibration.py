@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from monai_semgan.apps.calibration import calibrate, changed, fit, measure
+from monai_semgan.apps.calibration import calibrate, changed, fit, learn_domain, measure
 from monai_semgan.bundle import Bundle
 from monai_semgan.cli import main
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
@@ -91,3 +92,34 @@ def test_weights_are_calibrated_in_place_and_masks_have_a_predicted_dice(
     assert 0 <= prediction.quality.low <= prediction.quality.dice <= prediction.quality.high <= 1
     found = calibrate(bundle, data / "datalist.json", "many", weights=weights, copies=1)
     torch.testing.assert_close(found.knots, after["calibration.knots"])
+
+
+def test_weights_learn_what_their_images_are_like(bundle: Bundle, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    lists = json.loads((data / "datalist.json").read_text())
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:24, :20]
+    for index in range(40):
+        name = f"blob_{index}.png"
+        row, column = random.uniform((10, 8), (14, 12))
+        blob = 200 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 30) + random.normal(20, 4, rows.shape)
+        Image.fromarray(blob.clip(0, 255).astype(np.uint8)).save(data / name)
+        lists.setdefault("blobs", []).append({"image": name})
+    lists["many"] = [item for _ in range(4) for item in lists["train"]]
+    (data / "datalist.json").write_text(json.dumps(lists))
+    weights = bundle.root / "models" / "model.pt"
+    assert learn_domain(bundle, data / "datalist.json", ["blobs"], weights=weights) is None
+    torch.save(bundle.parser().get_parsed_content("network").state_dict(), weights)
+    with pytest.raises(ValueError, match="3 images are too few"):
+        learn_domain(bundle, data / "datalist.json", ["train"], weights=weights)
+    found = learn_domain(bundle, data / "datalist.json", ["blobs", "train"], weights=weights)
+    state = torch.load(weights, weights_only=True)
+    assert found is not None and found.fitted and state["domain.limit"] == found.limit
+    assert not [name for name in state if name.startswith("domain.") and not torch.isfinite(state[name]).all()]
+    noise = random.integers(0, 255, (24, 20), dtype=np.uint8)
+    *like, unlike = bundle.predictor()([*(data / item["image"] for item in lists["blobs"]), noise])
+    assert [prediction.check for prediction in like].count("ok") > 30 and unlike.check == "suspicious"
+    usual = ["calibrate", str(bundle.root), str(data / "datalist.json"), "--list", "many", "--copies", "0"]
+    assert main([*usual, "--image-lists", "many"]) == 0
+    again = torch.load(weights, weights_only=True)
+    assert not torch.equal(again["domain.mean"], state["domain.mean"])

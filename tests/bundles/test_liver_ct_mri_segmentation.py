@@ -45,7 +45,7 @@ def hounsfield(seed: int = 0) -> np.ndarray:
     """Air, a body, and in it a brighter liver."""
     noise = np.random.default_rng(seed).normal(0, 5, SHAPE)
     body = ellipsoid(SHAPE[:2], 0, 0.9)[..., None]
-    return np.where(LIVER, 150, np.where(body, -50, -1000) + noise).round().astype(np.int16)
+    return np.where(LIVER, 240, np.where(body, -50, -1000) + noise).round().astype(np.int16)
 
 
 def make_cohort(folder: Path) -> dict[str, str]:
@@ -225,14 +225,17 @@ def test_memory_stays_a_few_times_that_of_the_file(tmp_path: Path, bundle: Path)
 def test_pieces_are_dropped_on_request(tmp_path: Path) -> None:
     data, bright = make_cohort(tmp_path / "in"), brightness(tmp_path)
     spots = hounsfield()
-    spots[2:6, 2:6, 0] = 150
+    spots[2:6, 2:6, 0] = 240
     write_volume(tmp_path / "in" / "plain.nii.gz", spots, AFFINE)
+    inferer: dict[str, Any] = {"_target_": "monai_semgan.inferers.SliceWiseInferer"}
+    inferer["inferer"] = {"_target_": "monai.inferers.SimpleInferer"}
+    largest, pieces = {"largest_components": 1}, {"inferer": inferer | {"smallest_piece": 0.05}}
     scores = []
-    for pieces in (0, 1):
-        folder = tmp_path / str(pieces)
-        evaluate(folder, EVALUATE, **data, **bright, largest_components=pieces)
+    for number, settings in enumerate([{}, largest, pieces]):
+        folder = tmp_path / str(number)
+        evaluate(folder, EVALUATE, **data, **bright | {"inferer": inferer} | settings)
         scores.append(float(rows(folder / "report.csv")["plain.nii.gz"]["false_positive_voxels"]))
-    assert scores[0] > 0 and scores[1] == 0
+    assert scores[0] > 0 and scores[1:] == [0, 0]
 
 
 def test_settings_of_the_refinement_reach_the_inferer() -> None:
@@ -246,8 +249,14 @@ def test_settings_of_the_refinement_reach_the_inferer() -> None:
 
 def test_without_weights_the_message_says_what_to_do(tmp_path: Path) -> None:
     data = make_cohort(tmp_path / "in")
-    flow = workflow(INFERENCE, logging_file=False, dataset_dir=data["dataset_dir"], output_dir=str(tmp_path / "out"))
-    with pytest.raises(SystemExit, match=r"models/model\.pt do not exist: put them there.*docs/README\.md"):
+    flow = workflow(
+        INFERENCE,
+        logging_file=False,
+        dataset_dir=data["dataset_dir"],
+        output_dir=str(tmp_path / "out"),
+        ckpt_path="models/none.pt",
+    )
+    with pytest.raises(SystemExit, match=r"models/none\.pt do not exist: put them there.*docs/README\.md"):
         flow.run()
 
 
@@ -275,8 +284,9 @@ def test_the_shipped_experiment_names_what_exists(
 
 
 @pytest.mark.parametrize(("modality", "expected"), [("ct", [0, 0, 1]), ("mri", [0, 1, 1])])
-def test_threshold_was_chosen_on_ct_alone(modality: str, expected: list[int]) -> None:
-    flow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", modality=modality)
+def test_each_modality_has_its_threshold(modality: str, expected: list[int]) -> None:
+    thresholds = {"ct": 0.7, "mri": 0.5}
+    flow = ConfigWorkflow(config_file=INFERENCE, workflow_type="infer", modality=modality, threshold=thresholds)
     flow.initialize()
     decide = flow.parser.get_parsed_content("post_steps::decide")
     assert decide({"pred": torch.tensor([[0.4, 0.6, 0.8]])})["pred"].tolist() == [expected]

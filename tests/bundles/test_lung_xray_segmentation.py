@@ -212,6 +212,8 @@ def test_folder_without_images_and_evaluation_without_datalist(tmp_path: Path, n
 def test_other_configs_take_the_preprocessing_by_macro() -> None:
     parser = ConfigParser(
         {
+            "imports": ["$import monai_semgan.bundle as bundle"],
+            "insist": "%configs/inference.yaml::insist",
             "network_def": {"size": 64, "image_channels": 1},
             "steps": "%configs/inference.yaml::steps",
             "preparation": "%configs/inference.yaml::preparation",

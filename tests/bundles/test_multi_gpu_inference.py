@@ -71,7 +71,7 @@ def test_what_a_killed_process_left_is_done_by_the_same_command(tmp_path: Path, 
     assert finished.returncode == 0, finished.stderr[-3000:]
     report = rows(out / "report.csv")
     assert list(report) == NAMES and {row["status"] for row in report.values()} == {"ok"}
-    assert sorted(path.name for path in out.glob("report*")) == ["report.csv", "report.html"]
+    assert sorted(path.name for path in out.glob("report*")) == ["report.csv", "report.html", "report.json"]
     for name, time in written.items():
         assert (out / report[name]["mask"]).stat().st_mtime_ns == time
 

@@ -129,13 +129,14 @@ def pictures(folder: Path, number: int) -> Path:
     return folder
 
 
-def test_what_is_wrong_is_told_before_torch_is_imported(tmp_path: Path) -> None:
+def test_what_is_wrong_is_told_before_torch_is_imported(tmp_path: Path, repository: Path) -> None:
+    without_weights = tiny_bundle(tmp_path / "without", repository)
     for words in (
         ["segment", tmp_path / "none", "out"],
         ["segment", tmp_path, "out", "--bundle", "kidney"],
         ["segment", tmp_path, "out", "--weights", "none.pt"],
         ["segment", tmp_path, "out", "--batch-size", "0"],
-        ["segment", tmp_path, "out", "--bundle", "liver"],
+        ["segment", tmp_path, "out", "--bundle", without_weights],
         ["evaluate", "none.json", "out"],
         ["calibrate", "kidney", "none.json"],
     ):

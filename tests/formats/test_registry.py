@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,3 +162,25 @@ def test_colour_image_with_one_channel_that_varies_passes() -> None:
     image[1] = torch.rand(4, 4)
     check_image(image, "image")
     check_image(torch.zeros(1, 4, 4), "label", label=True)
+
+
+def test_what_a_file_claims_to_be_is_compared(tmp_path: Path) -> None:
+    expected = {"Modality": ["CR", "DX"], "ViewPosition": ["PA", "AP"], "BodyPartExamined": ["CHEST"]}
+
+    def told(**claims: str) -> list[str]:
+        file = write_dicom(tmp_path / "claims.dcm", gradient(), **claims)
+        meta = FormatReader(2, expected=expected, insist=True).get_data(file)[1]
+        warnings = [words for words in meta.get("warnings", ()) if "this bundle is for" in words]
+        assert meta.get("check") == ("suspicious" if warnings else None)
+        if warnings:
+            with pytest.raises(ValueError, match=f"^refused: {re.escape(warnings[0])}.*--insist"):
+                FormatReader(2, expected=expected).get_data(file)
+        else:
+            FormatReader(2, expected=expected).get_data(file)
+        return warnings
+
+    assert told(Modality="DX", ViewPosition="PA") == told(Modality="CR", ViewPosition="") == []
+    assert told(BodyPartExamined="PORTABLE CHEST") == told(BodyPartExamined="unknown") == []
+    assert told(Modality="CT", ViewPosition="PA") == ["its Modality is CT, this bundle is for CR, DX"]
+    assert told(Modality="DX", ViewPosition="LL") == ["its ViewPosition is LL, this bundle is for PA, AP"]
+    assert told(Modality="DX", BodyPartExamined="KNEE") == ["its BodyPartExamined is KNEE, this bundle is for CHEST"]

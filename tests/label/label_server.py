@@ -83,7 +83,7 @@ def copy_bundle(repository: Path, folder: Path, name: str) -> Path:
 
 
 def tiny_liver(repository: Path, folder: Path) -> Path:
-    """Copy the liver bundle, which has no weights, with a small network and random weights."""
+    """Copy the liver bundle with a small network and random weights."""
     bundle = copy_bundle(repository, folder, LIVER)
     path = bundle / "configs" / "inference.yaml"
     config = ConfigParser.load_config_file(path)

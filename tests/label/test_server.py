@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -52,11 +53,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundles(folder: Path, repository: Path) -> dict[str, Path]:
     """Bundles that may be written to; the one of the last name lacks weights."""
     root = folder / "bundles"
+    lacking = copy_bundle(repository, root / "more", LIVER).rename(root / "lacking")
+    shutil.rmtree(lacking / "models")
     return {
         LUNG: copy_bundle(repository, root, LUNG),
         LESION: copy_bundle(repository, root, LESION),
         LIVER: tiny_liver(repository, root),
-        "lacking": copy_bundle(repository, root / "more", LIVER).rename(root / "lacking"),
+        "lacking": lacking,
     }
 
 

@@ -26,7 +26,6 @@ from monai_semgan.transforms import (
     DisplayOrder,
     DisplayOrderd,
     EqualiseInsided,
-    ExpectClaimsd,
     SameFramed,
     ScaleInsided,
     ToGrey,
@@ -312,15 +311,3 @@ def test_without_outside_the_statistics_are_monais() -> None:
     equal = {"num_bins": 256, "min": -1, "max": 1}
     ours, monais = EqualiseInsided("image", **equal)(ours), HistogramNormalized("image", **equal)(monais)
     assert torch.equal(ours["image"].as_tensor(), monais["image"].as_tensor())
-
-
-def test_what_a_file_claims_to_be_is_compared() -> None:
-    expect = ExpectClaimsd("image", {"Modality": ["CR", "DX"], "ViewPosition": ["PA", "AP"]})
-
-    def told(**claims: str) -> list[str]:
-        meta = {"claims": claims} if claims else {}
-        return expect({"image": MetaTensor(torch.zeros(1, 4, 4), meta=meta)})["image"].meta.get("warnings", [])
-
-    assert told() == told(Modality="DX", ViewPosition="pa ") == told(Modality="CR") == []
-    assert told(Modality="CT", ViewPosition="PA") == ["its Modality is CT, this bundle is for CR, DX"]
-    assert told(Modality="DX", ViewPosition="LL") == ["its ViewPosition is LL, this bundle is for PA, AP"]

@@ -115,8 +115,8 @@ def test_landmarks_are_the_mean_over_volumes() -> None:
 
 
 def displayed(bundle: Bundle, folder: Path, **settings: object) -> Iterator[torch.Tensor]:
-    """Volumes of a folder as the bundle shows them, before slices are brought to the network's size."""
-    display = bundle.parser().get_parsed_content("display")
+    """Volumes of a folder through the wide window, before slices are brought to the network's size."""
+    display = bundle.parser(modality="ct_wide").get_parsed_content("display")
     for item in cohort(folder, spatial_dims=3, **settings):
         yield display(item)["image"].as_tensor()
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from monai_semgan.networks.nets.dice_calibration import DiceCalibration as DiceCalibration
+from monai_semgan.networks.nets.domain_check import DomainCheck as DomainCheck
 from monai_semgan.networks.nets.image_discriminator import ImageDiscriminator as ImageDiscriminator
 from monai_semgan.networks.nets.joint_discriminator import JointDiscriminator as JointDiscriminator
 from monai_semgan.networks.nets.semantic_gan import SemanticGAN as SemanticGAN

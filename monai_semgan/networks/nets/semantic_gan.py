@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import torch
+from monai.networks.nets import UNet
 from torch import Tensor, nn
 
 from monai_semgan.networks.nets.dice_calibration import DiceCalibration
+from monai_semgan.networks.nets.domain_check import DomainCheck
 from monai_semgan.networks.nets.semantic_generator import SemanticGenerator
 from monai_semgan.networks.nets.wplus_encoder import WPlusEncoder
 from monai_semgan.networks.nets.wplus_preconditioner import WPlusPreconditioner
@@ -75,6 +77,8 @@ class SemanticGAN(nn.Module):
         self.preconditioner = WPlusPreconditioner(self.generator.num_codes, latent_dim)
         self.calibration = DiceCalibration()
         self.student = student
+        # of a student of MONAI's U-Net, whose lowest maps it knows images by
+        self.domain = DomainCheck(student.channels[-1]) if isinstance(student, UNet) else None
 
     @torch.jit.export
     def encode(self, image: Tensor) -> Tensor:
