@@ -75,6 +75,12 @@ class Bundle:
         """2 for a bundle of images, 3 for one of volumes."""
         return self.read(INFERENCE)["steps"]["read"]["reader"]["spatial_dims"]
 
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """Level and width, in Hounsfield units, of what a bundle of volumes sees of CT; None of images."""
+        steps = self.read(INFERENCE)["steps"]
+        return (steps["window"]["level"], steps["window"]["width"]) if "window" in steps else None
+
     def read(self, *files: str | os.PathLike[str]) -> dict[str, Any]:
         """Merge config files of the bundle, ``%configs/FILE::ID`` replaced by what it names.
 

@@ -147,9 +147,8 @@ def demo(bundle: Bundle, output: Path, number: int = 6) -> int:
     # what an earlier run left must not be told as the result of one that stops at once
     (results / REPORT).unlink(missing_ok=True)
     network: Any = bundle.predictor(device="cpu").network
-    if bundle.spatial_dims > 2:
-        window = bundle.read("inference.yaml")["steps"]["window"]
-        datalist = draw_volumes(network, samples, num=number, window=(window["level"], window["width"]))
+    if bundle.window is not None:
+        datalist = draw_volumes(network, samples, num=number, window=bundle.window)
     else:
         datalist = draw_samples(network, samples, num=number)
     print(f"{bundle.name} drew {number} images with their true labels: {samples}", flush=True)

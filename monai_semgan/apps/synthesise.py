@@ -131,16 +131,18 @@ class SampleSource:
 
     Args:
         predictor: the bundle's.
+        window: level and width in Hounsfield units of what a bundle of volumes sees; None for images.
         truncation: 1 for the full variety of images, towards 0 for images nearer the mean one.
 
     Raises:
         ValueError: for a truncation that is not above 0.
     """
 
-    def __init__(self, predictor: Predictor, truncation: float) -> None:
+    def __init__(self, predictor: Predictor, window: tuple[float, float] | None, truncation: float) -> None:
         if not truncation > 0:
             raise ValueError(f"truncation is {truncation}, it must be above 0")
         self.predictor = predictor
+        self.window = window
         self.network: Any = predictor.network
         self.truncation = truncation
 
@@ -166,9 +168,9 @@ class SampleSource:
         Raises:
             ValueError: when the bundle would not read it.
         """
-        volume = self.predictor.spatial_dims == 3
+        volume = self.window is not None
         try:
-            stored = formats.in_memory(drawing.levels[..., None] if volume else drawing.levels, 2 + volume)
+            stored = formats.in_memory(self.stored(drawing), 2 + volume)
             formats.check_image(stored, "image")
             image = self.predictor.preparation(self.item({"image": stored}))["image"].as_tensor()
         except Exception as error:
@@ -176,21 +178,31 @@ class SampleSource:
         return Sample(drawing.seed, drawing.codes, image[..., 0] if volume else image, drawing.label)
 
     def item(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Say of an item of a bundle of volumes that its intensities are of 8 bits, through the bundle's window."""
-        return item | ({"intensity_scale": "8bit"} if self.predictor.spatial_dims == 3 else {})
+        """Say of an item of a bundle of volumes that its intensities are Hounsfield units."""
+        return item | ({} if self.window is None else {"intensity_scale": "hu"})
+
+    def stored(self, drawing: Drawing) -> np.ndarray:
+        """What a sample's file holds: bytes ``(S, S)`` or ``(S, S, 3)``, or Hounsfield units ``(S, S, 1)``."""
+        if self.window is None:
+            return drawing.levels
+        level, width = self.window
+        return (level + (drawing.levels[..., None] / 255 - 0.5) * width).round().astype(np.int16)
 
     def files(self, drawing: Drawing) -> dict[str, bytes]:
         """Content of a sample's files by their paths below the output: image, label map and codes, in this order.
 
         Pictures are PNG of the network's size, slices of a bundle of volumes NIfTI volumes of one slice.
         """
-        encode, ending = (nifti, ".nii.gz") if self.predictor.spatial_dims == 3 else (png, ".png")
+        if self.window is None:
+            image, mask, ending = png(drawing.levels), png(drawing.mask), ".png"
+        else:
+            image, mask, ending = nifti(self.stored(drawing)), nifti(drawing.mask[..., None]), ".nii.gz"
         name = f"sample_{drawing.seed:08d}"
         codes = BytesIO()
         np.save(codes, drawing.codes.numpy())
         return {
-            f"images/{name}{ending}": encode(drawing.levels),
-            f"labels/{name}{ending}": encode(drawing.mask),
+            f"images/{name}{ending}": image,
+            f"labels/{name}{ending}": mask,
             f"codes/{name}.npy": codes.getvalue(),
         }
 
@@ -337,7 +349,7 @@ def synthesise(
     keep_freed_memory(device)
     chosen = {} if weights is None else {"ckpt_path": weights}
     predictor = bundle.predictor(device=device, **chosen)
-    source = SampleSource(predictor, truncation)
+    source = SampleSource(predictor, bundle.window, truncation)
     # a network that cannot draw is told before anything is written
     source.codes(seed)
     teacher = load_teacher(bundle, filters.teacher, predictor.device)
@@ -536,9 +548,9 @@ def png(levels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def nifti(levels: np.ndarray) -> bytes:
-    """Encode bytes ``(row, column)`` as an axial NIfTI slice, rows to the back and columns to the left."""
-    return gzip.compress(nib.Nifti1Image(levels[..., None], UPRIGHT).to_bytes(), mtime=0)
+def nifti(values: np.ndarray) -> bytes:
+    """Encode integers ``(row, column, 1)`` as an axial NIfTI slice, rows to the back and columns to the left."""
+    return gzip.compress(nib.Nifti1Image(values, UPRIGHT).to_bytes(), mtime=0)
 
 
 def line(values: Iterable[Any]) -> bytes:

@@ -97,7 +97,7 @@ def test_trainings_read_what_the_network_drew_with_its_label_in_place(make: Make
     pairs = SliceDataset(parsed(parser, "train::dataset"))
     # of volumes taken apart, trainings leave out some slices without label and add mirror images
     read = [(item["image"], item["label"]) for item in (pairs[index] for index in range(len(pairs)))]
-    source = SampleSource(bundle.predictor(device="cpu"), 1.0)
+    source = SampleSource(bundle.predictor(device="cpu"), bundle.window, 1.0)
     for row in rows(output):
         if row["status"] == "kept":
             drawing = source.draw(int(row["seed"]))
@@ -105,12 +105,12 @@ def test_trainings_read_what_the_network_drew_with_its_label_in_place(make: Make
             assert any(torch.equal(image, i) and torch.equal(drawing.label.float(), y[0]) for i, y in read)
 
 
-@pytest.mark.parametrize("name", ["lung_xray", "lesion"])
+@pytest.mark.parametrize("name", ["lung_xray", "lesion", "liver_ct_mri"])
 def test_a_trained_networks_image_survives_the_bundles_preprocessing(name: str) -> None:
     bundle = Bundle(name)
     if not bundle.weights():
         pytest.skip("no weights")
-    source = SampleSource(bundle.predictor(device="cpu"), 1.0)
+    source = SampleSource(bundle.predictor(device="cpu"), bundle.window, 1.0)
     for seed in (0, 1):
         drawing = source.draw(seed)
         drawn = source.network.decode(source.codes(seed))[0][0].clamp(-1, 1)
@@ -260,7 +260,7 @@ def test_a_discriminator_sets_its_least_score_by_training_images(make: Make, tmp
     torch.save({"image_discriminator": discriminator.state_dict()}, tmp_path / "state.pt")
     filters = {"pieces": 0, "discriminator": str(tmp_path / "state.pt"), "variety": 0}
     synthesise(bundle, tmp_path / "free", number=3, filters=Filters(**filters))
-    source = SampleSource(bundle.predictor(device="cpu"), 1.0)
+    source = SampleSource(bundle.predictor(device="cpu"), bundle.window, 1.0)
     for row in rows(tmp_path / "free"):
         image = source.read(source.draw(int(row["seed"]))).image
         assert float(row["realism"]) == pytest.approx(discriminator(image[None]).item(), rel=1e-3)
