@@ -89,7 +89,7 @@ def test_other_shapes_are_refused() -> None:
 
 
 def test_reports_may_hold_scores_of_images_and_of_volumes() -> None:
-    assert set(REPORTED_SCORES) == {*SCORES, *VOLUME_SCORES}
+    assert set(REPORTED_SCORES) == {*SCORES, MEAN_IOU, *VOLUME_SCORES}
     assert known_scores(VOLUME_SCORES, REPORTED_SCORES) == VOLUME_SCORES
     with pytest.raises(ValueError, match=r"\['volume_ml'\], known are \['dice'"):
         known_scores(["dice", "volume_ml"])
