@@ -144,5 +144,5 @@ class SliceWiseInferer(Inferer):
         """Where the small pieces of a mask ``(H, W, D)`` are."""
         pieces, _ = ndimage.label(mask.cpu().numpy(), np.ones((3, 3, 3)))
         sizes = np.bincount(pieces.ravel())[1:]
-        small = np.flatnonzero(sizes < self.smallest_piece * sizes.max()) + 1 if len(sizes) > 1 else []
+        small = 1 + np.flatnonzero(sizes < self.smallest_piece * max(sizes, default=0))
         return torch.from_numpy(np.isin(pieces, small)).to(mask.device)

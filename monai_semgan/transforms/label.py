@@ -250,9 +250,10 @@ class ResizeLabel(Transform):
         Returns:
             The label of the size, as float.
         """
-        if convert_to_tensor(img, track_meta=False).max() <= 1:
-            return AsDiscrete(threshold=0.5)(Resize(self.spatial_size, mode="area")(img))
         values = convert_to_tensor(img, track_meta=False)
+        if values.max() <= 1:
+            resized = AsDiscrete(threshold=0.5)(Resize(self.spatial_size, mode="area")(img))
+            return convert_to_tensor(resized, track_meta=True)
         return convert_to_dst_type(resized_label(values, self.spatial_size, mode="area"), img)[0]
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from monai_semgan.metrics import REPORTED_SCORES, SCORES, VOLUME_SCORES, known_scores, volume_scores
+from monai_semgan.metrics import MEAN_IOU, REPORTED_SCORES, SCORES, VOLUME_SCORES, known_scores, volume_scores
 from tests.volume_files import ellipsoid
 
 SPACING = (0.5, 2.0, 5.0)
