@@ -506,7 +506,9 @@ def judge_labels(findings: Findings) -> None:
         findings.errors.append("no label has any foreground: are these the right files?")
     elif number > 1 and (missing := [v for v in range(1, number + 1) if v not in occurs]):
         told = ", ".join(f"{v} ({findings.classes[v - 1]})" for v in missing)
-        findings.errors.append(f"classes that occur in no label: {told}. Number classes without gaps, or drop the names")
+        findings.errors.append(
+            f"classes that occur in no label: {told}. Number classes without gaps, or drop the names"
+        )
     elif number > 1:
         learned = {v for fact in labelled if fact.part == TRAINING for v in fact.shapes}
         if any(fact.part == TRAINING for fact in labelled) and (

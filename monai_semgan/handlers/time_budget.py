@@ -22,10 +22,10 @@ from monai_semgan.handlers.protocols import Runs
 class TimeBudget:
     """Set the number of epochs so that a training ends when its time is over, and keep a record of time and memory.
 
-    After each epoch, ``max_epochs`` becomes those done and those that fit into what is left, at the seconds that an epoch
-    took in this process. Learning rates that fall along the whole run follow, as they are functions of its share. At
-    least one epoch is done. Attach it after :class:`monai_semgan.handlers.ResumableCheckpoint`, which sets the epoch of
-    a run that goes on. Given more seconds, a finished run goes on too.
+    After each epoch, ``max_epochs`` becomes those done and those that fit into what is left, at the seconds that an
+    epoch took in this process. Learning rates that fall along the whole run follow, as they are functions of its
+    share. At least one epoch is done. Attach it after :class:`monai_semgan.handlers.ResumableCheckpoint`, which sets
+    the epoch of a run that goes on. Given more seconds, a finished run goes on too.
 
     The record is a JSON file with "seconds" (of all processes that worked on it one after the other), "epochs",
     "steps" and "peak_mb" (the largest resident memory of a process, or of the GPU).
