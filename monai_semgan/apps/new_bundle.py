@@ -40,7 +40,7 @@ from monai_semgan.apps.check_data import (
     read_content,
 )
 from monai_semgan.apps.config_edit import edited
-from monai_semgan.apps.training import EVALUATION, SHARES
+from monai_semgan.apps.training import EVALUATION, FIT, SHARES
 from monai_semgan.bundle import Bundle, find_bundle, parsed
 
 PLAN = "plan.yaml"
@@ -393,6 +393,9 @@ def choose_schedule(plan: Plan, hours: float | None, given: Mapping[str, Any], s
     plan.choose("shares", SHARES, f"{told}; {100 * EVALUATION:.0f} % of all are for evaluation and report", given)
     epochs = {s: int(np.clip(EPOCH * seconds[s] / speed[s], *EPOCH_STEPS)) for s in SHARES if s != "student"}
     plan.choose("steps_per_epoch", epochs, "so that an epoch takes a 20th of its stage", given)
+    # 16 of them cost about as much as a step, and 192 are needed
+    gradients = int(np.clip(16 * FIT * seconds["encoder"] / speed["encoder"], 192, 2048))
+    plan.choose("fit_gradients", gradients, f"the encoder's final fit gets {100 * FIT:.0f} % of its time", given)
     total = round(8 * seconds["gan"] / speed["gan"])
     images = int(np.clip(total / 2, 500, 20000))
     plan.choose("adaptation_images", images, f"half of the {total} images that the GAN will see", given)
@@ -614,6 +617,7 @@ def write_settings(plan: Plan, base: Bundle, lists: Mapping[str, Any], path: Pat
         "image_lists": [*unlabelled, "train"],
         **{f"{stage}::steps_per_epoch": steps for stage, steps in plan["steps_per_epoch"].items()},
         "gan::adaptation_images": plan["adaptation_images"],
+        "encoder::fit_gradients": plan["fit_gradients"],
         "unet::readings": [{}],
         "encoder::rehearse": True,
     }

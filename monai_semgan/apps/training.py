@@ -43,6 +43,8 @@ STAGES = {
 # shares of the time where a bundle names none, and that of the evaluation and the report
 SHARES = {"unet": 0.22, "gan": 0.28, "encoder": 0.25, "student": 0.25}
 EVALUATION = 0.12
+# of the encoder's time, for what is fitted at its end
+FIT = 0.15
 # answers that are compared, the quickest first: weights, and settings of the evaluation
 ANSWERS: dict[str, dict[str, Any]] = {
     "student": {"displayable_configs::answer": "student"},
@@ -240,7 +242,8 @@ def run_stage(job: Job, stage: str, seconds: float | None, configs: Sequence[str
     unet, gan = job.output / "unet" / "model.pt", Path(job.generator or job.output / "gan" / "state.pt")
     encoder = job.output / "encoder" / "model.pt"
     settings: dict[str, Any] = {**job.common, **job.data, "train_list": job.train_list}
-    settings |= {"output_dir": job.output / stage, "seconds": seconds}
+    own = seconds * (1 - FIT) if seconds is not None and stage == "encoder" else seconds
+    settings |= {"output_dir": job.output / stage, "seconds": own}
     if stage != "unet":
         settings["image_lists"] = [*job.image_lists, job.train_list]
     if stage == "encoder":
