@@ -315,7 +315,7 @@ def choose_augmentation(plan: Plan, labelled: Sequence[Facts], names: Sequence[s
         sides = np.log([shape.side for shape in shapes])
         angles = np.array([shape.angle for shape in shapes])
         angles = angles[np.isfinite(angles)]
-        turned = axial_spread(angles) if len(angles) >= max(2, len(shapes) / 2) else 6.0
+        turned = abs(axial_spread(angles)) if len(angles) >= max(2, len(shapes) / 2) else 6.0
         spread = {
             "scale": round(float(np.clip(np.exp(2 * sides.std()) - 1, 0.2, 0.5)), 2),
             "shift": round(float(np.clip(2 * centres.std(0).max(), 0.08, 0.15)), 2),
@@ -628,6 +628,9 @@ def write_settings(plan: Plan, base: Bundle, lists: Mapping[str, Any], path: Pat
         values |= {f"{place}::{key}": value for key, value in moved.items()}
     if plan["spatial_dims"] == 3:
         values |= {"unet::augmentation::curve": 0.35, "encoder::augmentation::curve": 0.35}
+    else:
+        mean_iou = ["mean_iou"] * (len(plan["classes"]) > 1)
+        values["scores"] = ["dice", "iou", *mean_iou, "hausdorff95_mm", "hausdorff95_pixel"]
     header = (
         "What is this bundle's own in training and scoring. train_gan.yaml, train_encoder.yaml and evaluate.yaml,\n"
         'which all bundles share, take it from here: "%configs/settings.yaml::..."'
@@ -737,6 +740,8 @@ def make(
     tell("reading the images and labels")
     findings = check(path, root=root, lists=list(chosen), train_list=learned)
     if "classes" in given:
+        if len(given["classes"]) != len(findings.classes):
+            raise ValueError(f"the plan names {len(given['classes'])} classes, labels hold {len(findings.classes)}")
         findings.classes = list(given["classes"])
     if not findings.ready:
         problems = findings.problems()

@@ -25,6 +25,8 @@ from monai_semgan.reports.page import picture, picture_file, render
 
 # draws of the bootstrap, and the share of them that an interval holds
 DRAWS, COVERAGE = 2000, 0.95
+# parts of a training
+PARTS = {"unet": "U-Net", "gan": "generative model", "encoder": "encoder and its final fit"}
 # images shown of each kind
 SHOWN, REAL = 4, 10
 
@@ -69,6 +71,12 @@ def write_report(bundle: Bundle, output: Path, lists: Sequence[str]) -> Path:
     if len(bundle.classes) < 2:
         heads = columns
     score = chosen.get("score", heads[0] if heads else "dice")
+    # such as millimetres where no spacing is known
+    heads = [
+        h
+        for h in heads
+        if any(math.isfinite(row[h]) for lists_ in found.values() for rows in lists_.values() for row in rows)
+    ]
     tables = {
         list_key: [(answer, len(rows), [cell(rows, column) for column in heads]) for answer, rows in answers.items()]
         for list_key, answers in found.items()
@@ -133,10 +141,11 @@ def extremes(folder: Path, score: str) -> dict[str, list[tuple[str, str, float]]
         rows = [row for row in csv.DictReader(file) if row["status"] == "ok" and math.isfinite(number(row[score]))]
     rows.sort(key=lambda row: number(row[score]))
     count = min(SHOWN, len(rows))
-    parts = {"worst": rows[:count], "best": rows[::-1][:count]}
+    parts = {"worst": rows[:count], "best": rows[count:][::-1][:count]}
     return {
         name: [(row["file"], picture_file(folder / row["overlay"], 900), number(row[score])) for row in part]
         for name, part in parts.items()
+        if part
     }
 
 
@@ -162,7 +171,7 @@ def times(output: Path) -> list[tuple[str, str, str, str]]:
         record = read_record(output / name / "time.json")
         memory = f"{record['peak_mb'] / 1024:.1f} GiB" if record.get("peak_mb") else ""
         steps = f"{record['steps']} in {record['epochs']} epochs" if record else ""
-        rows.append((TITLES.get(name, name), minutes(seconds), steps, memory))
+        rows.append((PARTS.get(name, name), minutes(seconds), steps, memory))
     return [*rows, ("in all", minutes(sum(walls.values())), "", "")] if rows else []
 
 
