@@ -24,7 +24,7 @@ def organ(
     colour: bool = False,
     lists: dict[str, int] | None = None,
 ) -> Path:
-    """Write images or volumes with labels of the values 1 to ``classes``, 255 for a single one; returns the datalist."""
+    """Write images or volumes with labels of 1 to ``classes``, 255 for a single one; returns the datalist."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     datalist: dict[str, Any] = {}

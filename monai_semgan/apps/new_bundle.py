@@ -11,7 +11,9 @@ the plan, which is written as plan.yaml into the bundle and may be edited and gi
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import os
 import re
@@ -434,13 +436,16 @@ def measure_speeds(
                     own |= {"gan_ckpt_path": weights, "val_list": "train"}
                 parser = bundle.parser(f"train_{stage}.yaml", **own)
                 parsed(parser, "initialize::1")
-                trainer = parsed(parser, "train::trainer")
+                with contextlib.redirect_stderr(io.StringIO()):
+                    trainer = parsed(parser, "train::trainer")
                 times: list[float] = []
                 trainer.add_event_handler(
                     Events.ITERATION_COMPLETED, lambda _, times=times: times.append(time.monotonic())
                 )
                 trainer.logger.setLevel("WARNING")
-                trainer.run()
+                # bars of its own
+                with contextlib.redirect_stderr(io.StringIO()):
+                    trainer.run()
                 found[size][stage] = float(np.mean(np.diff(times)))
                 if stage == "gan":
                     import torch
@@ -465,7 +470,7 @@ def costs(findings: Findings, speeds: Mapping[int, Mapping[str, float]]) -> list
     return lines
 
 
-def lists_of(findings: Findings, root: Path) -> tuple[dict[str, list[dict[str, Any]]], str]:
+def lists_of(findings: Findings) -> tuple[dict[str, list[dict[str, Any]]], str]:
     """The lists of the new bundle's own datalist, and what was done where there was none to validate on."""
     lists: dict[str, list[dict[str, Any]]] = {"train": [], "unlabeled": []}
     for fact in findings.facts:
@@ -749,7 +754,7 @@ def make(
         raise ValueError(
             "\n".join(["this cannot be trained:", *problems[:20]]) + more + f"\nsemgan check {path} shows all"
         )
-    own_lists, held = lists_of(findings, folder)
+    own_lists, held = lists_of(findings)
     name = folder_name(folder)
     told = [f"labels: {held}"] if held else []
     first = make_plan(findings, learned, name=name, hours=hours, given=given)

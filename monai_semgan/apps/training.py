@@ -145,7 +145,7 @@ class Clock:
                 self.finished = [stage for stage in self.finished if stage == "gan"]
             else:
                 self.finished, self.again = [], ["encoder"]
-        self.planned = hours if hours is not None else state.get("hours")
+        self.planned = max(hours or 0, state.get("hours") or 0) or None
         self.began = time.monotonic()
 
     def used(self, stage: str | None = None) -> float:
