@@ -572,7 +572,6 @@ def write_inference(plan: Plan, base: Bundle, path: Path) -> None:
         **{f"network_def::{key}": plan[key] for key in ("size", "channel_base", "channel_max", "latent_dim")},
     }
     comments = {"largest_components": plan.reasons["largest_components"]}
-    dropped = []
     if plan["spatial_dims"] == 3:
         low, high = plan["window"]
         window = {"level": (low + high) / 2, "width": high - low, "scale": "hu"}
@@ -595,14 +594,14 @@ def write_inference(plan: Plan, base: Bundle, path: Path) -> None:
             "preparation::transforms": [f"@steps::{step}" for step in chain],
             "steps::scale::b_min": 0.0 if equalised else -1.0,
             "threshold": 0.5,
+            # what headers say is not known of a new task
+            "steps::read::reader::expected": {},
         }
         comments["threshold"] = "probability from which a pixel is foreground, of one class"
-        dropped.append("steps::read::reader::expected")
         if plan["channels"] == 3:
             flips = [[-1]] if plan["flip"] else []
             values["inferer::flips"] = flips
-            dropped.append("steps::light")
-    text = edited(base.root / "configs" / "inference.yaml", values, dropped=dropped, header=header, comments=comments)
+    text = edited(base.root / "configs" / "inference.yaml", values, header=header, comments=comments)
     path.write_text(text, encoding="utf-8")
 
 
@@ -759,16 +758,15 @@ def make(
     told = [f"labels: {held}"] if held else []
     first = make_plan(findings, learned, name=name, hours=hours, given=given)
     speeds: dict[int, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        # a bundle of any size, to measure with
-        trial = write_bundle(first, own_lists, Path(temporary) / "trial").root
+    if given.get("size") == first["size"] and given.get("seconds_per_step"):
+        speeds = {first["size"]: given["seconds_per_step"]}
+    else:
+        tell("measuring the speed of this machine")
         few = {key: items[:4] for key, items in own_lists.items() if key in ("train", "unlabeled")}
         few.setdefault("unlabeled", [{k: v for k, v in item.items() if k != "label"} for item in few["train"]])
-        known = given.get("seconds_per_step") if given.get("size") == first["size"] else None
-        if known:
-            speeds = {first["size"]: known}
-        else:
-            tell("measuring the speed of this machine")
+        with tempfile.TemporaryDirectory() as temporary:
+            # a bundle of any size, to measure with
+            trial = write_bundle(first, own_lists, Path(temporary) / "trial").root
             speeds = measured(trial, first, hours, given, few)
     result = make_plan(findings, learned, name=name, hours=hours, given=given, speeds=speeds)
     bundle = write_bundle(result, own_lists, folder)

@@ -33,9 +33,8 @@ def config(tmp_path):
 
 
 def test_changes_what_is_named_and_keeps_the_rest(config):
-    text = edited(config, {"c::e::f": 2, "c::new": [[3, 4], [5]], "g": False}, dropped=["a"], header="new")
+    text = edited(config, {"c::e::f": 2, "c::new": [[3, 4], [5]], "g": False}, header="new")
     expected = yaml.safe_load(CONFIG)
-    del expected["a"]
     expected["g"], expected["c"]["new"], expected["c"]["e"]["f"] = False, [[3, 4], [5]], 2
     assert yaml.safe_load(text) == expected
     assert text.startswith("# new\n") and "old header" not in text
