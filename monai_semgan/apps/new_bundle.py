@@ -31,6 +31,7 @@ from ignite.engine import Events
 
 from monai_semgan import recipes
 from monai_semgan.apps.check_data import (
+    COMPARED,
     TRAINING,
     Facts,
     Findings,
@@ -298,15 +299,22 @@ def choose_intensity(
 
 def choose_augmentation(plan: Plan, labelled: Sequence[Facts], names: Sequence[str], given: Mapping[str, Any]) -> None:
     """Choose how far images may move, by where the labels lie and how they vary."""
-    overlap = symmetry(labelled)
-    pairs = [name for name in names if len(names) > 1 and SIDES.search(name)]
-    if pairs:
-        flip, why = False, f"{', '.join(pairs[:3])} would change places"
-    elif overlap is None:
-        flip, why = False, "too few labels to tell"
+    found = symmetry(labelled)
+    sided = [value for value, name in enumerate(names, 1) if len(names) > 1 and SIDES.search(name)]
+    if found is None:
+        flip: bool | list[list[int]] = False
+        why = "too few labels to tell"
     else:
-        flip = overlap >= SYMMETRIC
-        why = f"the mean label and its mirror image overlap with a Dice of {overlap:.2f} ({SYMMETRIC} is needed)"
+        partners, overlap = found
+        pairs = sorted([one, other] for one, other in partners.items() if one < other)
+        flip = pairs or True
+        why = f"the mean label overlaps with its mirror image with a Dice of {overlap:.2f} ({SYMMETRIC} is needed)"
+        if overlap < SYMMETRIC:
+            flip = False
+        elif alone := [names[value - 1] for value in sided if partners.get(value, value) == value]:
+            flip, why = False, f"{', '.join(alone[:3])} would be on the other side"
+        elif pairs:
+            why += ", where " + ", ".join(f"{names[a - 1]} and {names[b - 1]}" for a, b in pairs) + " change places"
     plan.choose("flip", flip, why, given)
     shapes = [main_shape(fact) for fact in labelled if fact.shapes]
     if len(shapes) < 2:
@@ -345,17 +353,30 @@ def axial_spread(angles: np.ndarray) -> float:
     return float(np.degrees(np.sqrt(-2 * np.log(max(length, 1e-6))) / 2))
 
 
-def symmetry(labelled: Sequence[Facts]) -> float | None:
-    """Least soft Dice of a class's mean label and its mirror image; None with fewer than 2 labels."""
-    values = {value for fact in labelled for value in fact.masks}
+def symmetry(labelled: Sequence[Facts]) -> tuple[dict[int, int], float] | None:
+    """Find which classes are each other's mirror image, or their own.
+
+    Args:
+        labelled: facts with labels.
+
+    Returns:
+        The class that lies where each class's mirror image does, and the least soft Dice of the two mean labels; None
+        with fewer than 2 labels.
+    """
+    values = sorted({value for fact in labelled for value in fact.masks})
     if len(labelled) < 2 or not values:
         return None
-    found = []
-    for value in values:
-        mean = np.mean([fact.masks.get(value, np.zeros((32, 32))) for fact in labelled], axis=0)
-        mirrored = mean[:, ::-1]
-        found.append(2 * np.minimum(mean, mirrored).sum() / (mean.sum() + mirrored.sum()))
-    return float(min(found))
+    empty = np.zeros((COMPARED, COMPARED))
+    means = {value: np.mean([fact.masks.get(value, empty) for fact in labelled], axis=0) for value in values}
+
+    def overlap(one: int, other: int) -> float:
+        mirrored = means[other][:, ::-1]
+        return float(2 * np.minimum(means[one], mirrored).sum() / (means[one].sum() + mirrored.sum()))
+
+    partners = {one: max(values, key=lambda other: overlap(one, other)) for one in values}
+    # both have to mean each other
+    agreed = all(partners[other] == one for one, other in partners.items())
+    return partners, min(overlap(one, other) for one, other in partners.items()) if agreed else 0.0
 
 
 def choose_postprocessing(
@@ -599,7 +620,7 @@ def write_inference(plan: Plan, base: Bundle, path: Path) -> None:
         }
         comments["threshold"] = "probability from which a pixel is foreground, of one class"
         if plan["channels"] == 3:
-            flips = [[-1]] if plan["flip"] else []
+            flips = [[-1]] if plan["flip"] is True else []
             values["inferer::flips"] = flips
     text = edited(base.root / "configs" / "inference.yaml", values, header=header, comments=comments)
     path.write_text(text, encoding="utf-8")

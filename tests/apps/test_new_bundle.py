@@ -76,8 +76,13 @@ def test_flips_only_where_labels_allow():
 
     assert flip([fact() for _ in range(3)]) is True
     assert flip([fact(centre=(0.5, 0.3)) for _ in range(3)]) is False
-    named = [fact() for _ in range(3)]
-    assert flip(named, classes=["left lung", "right lung"]) is False
+    # of one binary class other values than 1 are it too
+    assert flip([fact() for _ in range(3)], classes=["left eye", "nose"]) is False
+    both = [fact(centre=(0.5, 0.25)) for _ in range(3)]
+    for one in both:
+        one.masks[2] = one.masks[1][:, ::-1]
+    assert flip(both, classes=["left lung", "right lung"]) == [[1, 2]]
+    assert flip(both, classes=["class_1", "class_2"]) == [[1, 2]]
     assert symmetry([fact()]) is None
 
 
