@@ -219,9 +219,14 @@ def train(job: Job, configs: Sequence[str] = ()) -> None:
         evaluate_and_choose(job, clock)
         clock.add("evaluation", time.monotonic() - began)
         began = time.monotonic()
-    weights = own_weights(job) if job.own else job.weights
-    calibrate_on(job, weights, None if job.hours is None else max(30.0, clock.left(1.0)))
-    clock.add("calibration", time.monotonic() - began)
+    chosen = read_record(job.output / "evaluation" / "answer.json").get("answer")
+    state = {"answer": chosen, "weights": [changed(path) for a in ANSWERS if (path := weights_of(job, a)).is_file()]}
+    marker = job.output / "calibrated.json"
+    if not job.own or read_record(marker) != state:
+        weights = own_weights(job) if job.own else job.weights
+        calibrate_on(job, weights, None if job.hours is None else max(30.0, clock.left(1.0)))
+        clock.add("calibration", time.monotonic() - began)
+        marker.write_text(json.dumps(state), encoding="utf-8")
     if job.evaluate:
         from monai_semgan.reports.training_report import write_report
 
@@ -329,8 +334,7 @@ def evaluate_and_choose(job: Job, clock: Clock) -> None:
                 if most < 1:
                     print(f"{answer} on {list_key}: left out, no time is left for it", flush=True)
                     continue
-            seconds = evaluate(job, answer, list_key, weights, most)
-            speeds[answer] = seconds if seconds > 0 else speeds.get(answer, 0.0)
+            speeds[answer] = evaluate(job, answer, list_key, weights, most)
     choose_answer(job, speeds)
 
 
@@ -350,16 +354,14 @@ def evaluate(job: Job, answer: str, list_key: str, weights: Path, most: int | No
     """Evaluate an answer on a list, in full or on some of its images, evenly spread.
 
     Returns:
-        Seconds an image; 0 where nothing was left to do.
+        Seconds an image, as they were measured where nothing was left to do.
     """
     folder = job.output / "evaluation" / answer / list_key
     marker = folder / "weights.json"
-    # the weights themselves change when they are calibrated
-    made = weights.with_name("state.pt")
-    state = {"weights": (made if made.is_file() else weights).stat().st_mtime, "most": most}
+    state = {"weights": changed(weights), "most": most}
     done = read_record(marker)
-    if done == state or (done.get("weights") == state["weights"] and most is not None):
-        return 0.0
+    if done.get("weights") == state["weights"] and (done.get("most") == most or most is not None):
+        return float(done["seconds"])
     base = Path(job.root) if job.root else job.datalist.parent
     items = read_datalist(job.datalist, list_key, base)
     if most is not None and most < len(items):
@@ -378,8 +380,15 @@ def evaluate(job: Job, answer: str, list_key: str, weights: Path, most: int | No
         # images that failed are named in the report, the others count
         if stopped.code not in (0, 1) or not (folder / "patients.csv").is_file():
             raise
+    state["seconds"] = (time.monotonic() - began) / max(1, len(items))
     marker.write_text(json.dumps(state), encoding="utf-8")
-    return (time.monotonic() - began) / max(1, len(items))
+    return float(state["seconds"])
+
+
+def changed(weights: Path) -> float:
+    """When the training of weights last went on; the file itself changes when it is calibrated."""
+    made = weights.with_name("state.pt")
+    return (made if made.is_file() else weights).stat().st_mtime
 
 
 def scores_of(folder: Path) -> list[dict[str, Any]]:
