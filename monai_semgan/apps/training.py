@@ -380,9 +380,9 @@ def evaluate(job: Job, answer: str, list_key: str, weights: Path, most: int | No
         # images that failed are named in the report, the others count
         if stopped.code not in (0, 1) or not (folder / "patients.csv").is_file():
             raise
-    state["seconds"] = (time.monotonic() - began) / max(1, len(items))
-    marker.write_text(json.dumps(state), encoding="utf-8")
-    return float(state["seconds"])
+    seconds = (time.monotonic() - began) / max(1, len(items))
+    marker.write_text(json.dumps(state | {"seconds": seconds}), encoding="utf-8")
+    return seconds
 
 
 def changed(weights: Path) -> float:
