@@ -178,6 +178,9 @@ class Clock:
         self.walls[name] = round(self.walls.get(name, 0.0) + seconds, 1)
         if finished and name not in self.finished:
             self.finished.append(name)
+        # of several processes the first
+        if os.environ.get("RANK", "0") != "0":
+            return
         state = {"hours": self.planned, "seconds": self.walls, "finished": self.finished, "lost": round(self.lost, 1)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
@@ -256,7 +259,7 @@ def run_stage(job: Job, stage: str, seconds: float | None, configs: Sequence[str
     encoder = job.output / "encoder" / "model.pt"
     settings: dict[str, Any] = {**job.common, **job.data, "train_list": job.train_list}
     own = seconds * (1 - FIT) if seconds is not None and stage == "encoder" else seconds
-    settings |= {"output_dir": job.output / stage, "seconds": own}
+    settings |= {"output_dir": job.output / stage} | ({} if own is None else {"seconds": own})
     if stage != "unet":
         settings["image_lists"] = [*job.image_lists, job.train_list]
     if stage == "encoder":
