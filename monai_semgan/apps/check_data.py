@@ -501,8 +501,8 @@ def judge_labels(findings: Findings) -> None:
         enough = max(1, min(2, len(labelled) - 1), CLASS_SHARE * len(labelled))
         number = max((v for v, n in occurs.items() if n >= enough and v <= MOST_CLASSES), default=1)
     if not names:
-        told = described_names(findings.description.get("description", ""), number)
-        numbered = told or [f"class_{value}" for value in range(1, number + 1)]
+        named = described_names(findings.description.get("description", ""), number)
+        numbered = named or [f"class_{value}" for value in range(1, number + 1)]
         findings.classes = ["foreground"] if number == 1 else numbered
     for fact, values in zip(labelled, foreground):
         if number == 1:

@@ -138,6 +138,8 @@ class Clock:
         self.walls: dict[str, float] = state.get("seconds", {})
         self.finished: list[str] = state.get("finished", [])
         self.lost: float = state.get("lost", 0.0)
+        # of the evaluation of one answer
+        self.one: float = state.get("one", 0.0)
         self.again: list[str] = []
         if hours is not None and hours > (state.get("hours") or hours) and self.finished:
             # the GAN is lengthened, and the encoder begins anew from it, where as much is added as was used
@@ -156,10 +158,12 @@ class Clock:
         others = sum(value for name, value in self.walls.items() if name not in STAGES)
         return self.lost + others + sum(self.used(name) for name in STAGES)
 
-    def left(self, share: float = 1 - EVALUATION) -> float:
-        """Seconds left of a share of the hours."""
+    def left(self, whole: bool = False) -> float:
+        """Seconds left for stages, or of the whole."""
         assert self.hours is not None
-        return 3600 * self.hours * share - self.used()
+        # the student is evaluated as the U-Net was, and with what is left the refinement, and calibrated
+        reserve = max(3600 * self.hours * EVALUATION - self.walls.get("evaluation", 0.0), 2 * self.one)
+        return 3600 * self.hours - self.used() - (0.0 if whole else reserve)
 
     def budget(self, stage: str) -> float | None:
         """Seconds for a stage in all, those that it took already included; None for no limit."""
@@ -181,7 +185,8 @@ class Clock:
         # of several processes the first
         if os.environ.get("RANK", "0") != "0":
             return
-        state = {"hours": self.planned, "seconds": self.walls, "finished": self.finished, "lost": round(self.lost, 1)}
+        state = {"hours": self.planned, "seconds": self.walls, "finished": self.finished}
+        state |= {"lost": round(self.lost, 1), "one": round(self.one, 1)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
@@ -209,12 +214,19 @@ def train(job: Job, configs: Sequence[str] = ()) -> None:
         budget = clock.budget(stage)
         told = ""
         if budget is not None:
-            told = f" for {minutes(budget - clock.used(stage))}; in all {minutes(clock.left(1.0))} left"
+            told = f" for {minutes(budget - clock.used(stage))}; in all {minutes(clock.left(True))} left"
         print(f"{stage} ({number} of {len(job.stages)}): {job.output / stage}{told}", flush=True)
         began, before = time.monotonic(), clock.used(stage)
         run_stage(job, stage, budget, configs)
         clock.walls[stage] = before
         clock.add(stage, time.monotonic() - began, finished=True)
+        if job.evaluate and stage in ("unet", "encoder"):
+            # at once, so that what the rest of the evaluation takes is known
+            began = time.monotonic()
+            for list_key in [job.val_list, *job.test_lists]:
+                evaluate(job, stage, list_key, weights_of(job, stage))
+            clock.one = max(clock.one, time.monotonic() - began)
+            clock.add("evaluation", time.monotonic() - began)
     if "student" not in job.stages:
         return
     began = time.monotonic()
@@ -227,7 +239,7 @@ def train(job: Job, configs: Sequence[str] = ()) -> None:
     marker = job.output / "calibrated.json"
     if not job.own or read_record(marker) != state:
         weights = own_weights(job) if job.own else job.weights
-        calibrate_on(job, weights, None if job.hours is None else max(30.0, clock.left(1.0)))
+        calibrate_on(job, weights, None if job.hours is None else max(30.0, clock.left(True)))
         clock.add("calibration", time.monotonic() - began)
         marker.write_text(json.dumps(state), encoding="utf-8")
     if job.evaluate:
@@ -329,7 +341,7 @@ def evaluate_and_choose(job: Job, clock: Clock) -> None:
             most = None
             # what is quick is done in full, refinement as far as the time goes
             if clock.hours is not None and answer == "refined":
-                left = 0.7 * (clock.left(1.0) - (time.monotonic() - began)) / (len(lists) - place)
+                left = 0.7 * (clock.left(True) - (time.monotonic() - began)) / (len(lists) - place)
                 guess = speeds.get("refined") or speeds.get("encoder", 1.0) * (
                     1 + PASSES * refinement_steps(job.bundle)
                 )
