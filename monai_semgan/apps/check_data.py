@@ -34,6 +34,7 @@ from monai_semgan.data.cohort import failure_reason
 from monai_semgan.formats import registry
 from monai_semgan.metrics.measurements import spacing
 from monai_semgan.reports.overlay import black_and_white, outline, to_rgb
+from monai_semgan.reports.page import picture, render
 from monai_semgan.transforms.display import ContentFrame, DisplayOrder
 from monai_semgan.transforms.label import SameGridd
 from monai_semgan.transforms.scores import axial
@@ -105,7 +106,7 @@ class Facts:
         framed_out: share of the foreground outside of what is taken for the picture.
         digest: of its pixels.
         small: the image for comparison, z-scored, without its coarse part.
-        tile: RGB picture with outlines.
+        tile: picture with outlines, as a URL that holds it.
     """
 
     list_key: str
@@ -129,7 +130,7 @@ class Facts:
     framed_out: float = 0.0
     digest: str = ""
     small: np.ndarray | None = None
-    tile: np.ndarray | None = None
+    tile: str = ""
 
     @property
     def part(self) -> str:
@@ -402,7 +403,7 @@ def describe(fact: Facts, image: MetaTensor, label: MetaTensor | None, spatial_d
         number = int((mask > 0).sum((0, 1)).argmax()) if mask is not None and mask.any() else pixels.shape[-1] // 2
         pixels, mask = pixels[..., number], None if mask is None else mask[..., number]
     fact.small = comparable(pixels)
-    fact.tile = tile_of(pixels, mask)
+    fact.tile = picture(tile_of(pixels, mask))
 
 
 def upright(image: MetaTensor, spatial_dims: int) -> np.ndarray:
@@ -640,8 +641,6 @@ def write(findings: Findings, output: Path, most: int = 200) -> Path:
         output: folder, made when missing.
         most: pictures of each list on the page at most; images with errors or warnings come first.
     """
-    from monai_semgan.reports.page import picture, render
-
     output.mkdir(parents=True, exist_ok=True)
     table = [
         {
@@ -664,7 +663,7 @@ def write(findings: Findings, output: Path, most: int = 200) -> Path:
     shown = {}
     for key, facts in findings.lists().items():
         ordered = sorted(facts, key=lambda f: (not f.errors, not f.warnings, not f.labelled))
-        shown[key] = [(f, picture(f.tile) if f.tile is not None else "") for f in ordered[:most]]
+        shown[key] = ordered[:most]
     classes = {name: colour_of(value) for value, name in enumerate(findings.classes, 1)}
     page = output / "check.html"
     text = render("data_check.html", findings=findings, numbers=numbers, shown=shown, classes=classes)

@@ -21,7 +21,7 @@ from monai_semgan.data.cohort import read_datalist
 from monai_semgan.handlers.time_budget import read_record
 from monai_semgan.metrics.segmentation_scores import word
 from monai_semgan.reports.overlay import LABEL_COLOUR
-from monai_semgan.reports.page import picture, picture_file, render
+from monai_semgan.reports.page import picture_file, render
 
 # draws of the bootstrap, and the share of them that an interval holds
 DRAWS, COVERAGE = 2000, 0.95
@@ -159,7 +159,7 @@ def real_images(bundle: Bundle) -> list[tuple[str, str]]:
     for item in read_datalist(path, settings["train_list"], None)[:REAL]:
         fact = Facts(settings["train_list"], item, Path(item["image"]).name)
         inspect(fact, bundle.spatial_dims)
-        shown += [(fact.file, picture(fact.tile))] if fact.tile is not None else []
+        shown += [(fact.file, fact.tile)] if fact.tile else []
     return shown
 
 
