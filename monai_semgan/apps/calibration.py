@@ -31,6 +31,7 @@ from monai_semgan.data.cohort import FAILURE
 from monai_semgan.handlers.checkpoints import save_whole
 from monai_semgan.networks.nets.dice_calibration import KNOTS, DiceCalibration
 from monai_semgan.networks.nets.domain_check import DomainCheck
+from monai_semgan.networks.weights import read_state
 from monai_semgan.predictor import Prediction, Predictor
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
@@ -198,7 +199,7 @@ def learn_domain(
                     copy = harder[1](harder[0](seen)[0])[0].clamp(-1, 1)
                     found[learned].append(domain.features(student, copy))
     domain.fit(torch.cat(found[True]), torch.cat(found[False]))
-    state = torch.load(weights, map_location="cpu", weights_only=True)
+    state = read_state(weights)
     save_whole(state | domain.state_dict(prefix="domain."), Path(weights))
     logger.info("%d images say what is usual, at a distance of %.1f: %s", len(images), float(domain.limit), weights)
     return domain
@@ -239,7 +240,7 @@ def calibrate(
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    state = torch.load(weights, map_location="cpu", weights_only=True)
+    state = read_state(weights)
     save_whole(state | found.state_dict(prefix="calibration."), Path(weights))
     predicted = [quality.dice for value in confidence if (quality := found.predict(value)) is not None]
     logger.info(

@@ -87,16 +87,15 @@ def run(options: argparse.Namespace) -> int | None:
 
 def put_student(unet: Path, output: Path) -> None:
     """Put the U-Net into the weights as the student: no images are left that it could teach another one on."""
-    import torch
-
     from monai_semgan.handlers.checkpoints import save_beside
+    from monai_semgan.networks.weights import read_state
 
     weights, encoder = output / "student" / "model.pt", output / "encoder" / "model.pt"
     for path in (unet, encoder):
         if not path.is_file():
             raise ValueError(f"{path} is missing: train the stages unet, gan and encoder before student")
     weights.parent.mkdir(parents=True, exist_ok=True)
-    save_beside(torch.load(unet, map_location="cpu", weights_only=True), weights, "student.", encoder)
+    save_beside(read_state(unet), weights, "student.", encoder)
     print(f"student: the U-Net, in {weights}", flush=True)
 
 
