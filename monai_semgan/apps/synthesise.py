@@ -468,7 +468,9 @@ def load_discriminator(bundle: Bundle, path: str | None, device: torch.device) -
 def pieces_of(bundle: Bundle) -> int:
     """How many pieces a class comes in by the bundle's ``largest_components``, 0 where it does not say."""
     parser = bundle.parser(INFERENCE)
-    return int(parsed(parser, "largest_components") or 0) if "largest_components" in parser else 0
+    found = parsed(parser, "largest_components") if "largest_components" in parser else 0
+    # of classes by name the most that one of them comes in
+    return int(max([0, *found.values()]) if isinstance(found, dict) else found or 0)
 
 
 def training_items(filters: Filters, spatial_dims: int) -> list[dict[str, Any]]:

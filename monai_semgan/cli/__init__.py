@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 COMMANDS = {
     "segment": "segment images or volumes",
     "evaluate": "segment the images of a list and score them against their labels",
+    "check": "tell what is wrong with the images and labels of a datalist, before anything is trained",
+    "new": "make a bundle for images and labels of your own",
     "train": "train a bundle: U-Net, generative model, encoder, student",
     "calibrate": "find out how the confidence of masks tells their Dice, on labelled images",
     "synthesise": "write labelled samples of a generative model, to train other networks from",

@@ -22,6 +22,10 @@ from monai_semgan.networks.weights import read_state
 logger = logging.getLogger(__name__)
 
 
+class NoAgreement(ValueError):
+    """The teachers agree on no image."""
+
+
 class TaughtImages(Dataset):
     r"""Images with the label map that several teachers agree on.
 
@@ -82,7 +86,7 @@ class TaughtImages(Dataset):
             )
         kept = (self.agreements >= agreement).nonzero().flatten().tolist()
         if not kept:
-            raise ValueError(
+            raise NoAgreement(
                 f"the teachers agree on none of {len(images)} images at a Dice of {agreement}, at most at "
                 f"{float(self.agreements.max()):.2f}: train them longer, or lower agreement"
             )

@@ -124,6 +124,10 @@ class Format:
         """
         raise NotImplementedError
 
+    def read_indices(self, path: Path, spatial_dims: int) -> MetaTensor:
+        """Read one label of class indices, as :meth:`read` does."""
+        return self.read(path, spatial_dims)
+
     def read_files(self, files: Sequence[Path]) -> MetaTensor:
         """Read one volume of several files, as :meth:`read` does.
 
@@ -322,7 +326,9 @@ def format_of(path: Path, spatial_dims: int) -> Format | None:
     return next((kind for kind in kinds if kind.recognises(path)), None)
 
 
-def read(path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool = False) -> MetaTensor:
+def read(
+    path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool = False, indices: bool = False
+) -> MetaTensor:
     """Read one image, whatever its format.
 
     Args:
@@ -330,6 +336,7 @@ def read(path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool 
             of its slices where they lie in several folders.
         spatial_dims: 2 for an image, 3 for a volume.
         label: whether it is a label, which may be of one value.
+        indices: whether its values are class indices: those of a palette then count, and not its colours.
 
     Returns:
         The image ``(C, column, row)`` or ``(C, column, row, slice)``, indexed as it is stored, first index fastest, as
@@ -344,7 +351,8 @@ def read(path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool 
     name = text_of(path.name)
     try:
         kind = known_format(path, spatial_dims)
-        image = kind.read_files(files) if len(files) > 1 else kind.read(path, spatial_dims)
+        read_one = kind.read_indices if indices else kind.read
+        image = kind.read_files(files) if len(files) > 1 else read_one(path, spatial_dims)
     except PermissionError as error:
         raise ValueError(f"{name}: permission denied: give this user the right to read it") from error
     check_image(image, name, label=label)
@@ -551,6 +559,7 @@ class FormatReader(ImageReader):
             ``Modality``. Files that say another are refused, those that say nothing pass. Words of several, such as
             "PORTABLE CHEST", are met by each of them.
         insist: whether such files are taken all the same, with a warning.
+        indices: whether the values are class indices: those of a palette then count, and not its colours.
     """
 
     def __init__(
@@ -559,12 +568,14 @@ class FormatReader(ImageReader):
         label: bool = False,
         expected: Mapping[str, Sequence[str]] | None = None,
         insist: bool = False,
+        indices: bool = False,
     ) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
         self.label = label
         self.expected = {tag: tuple(words) for tag, words in (expected or {}).items()}
         self.insist = insist
+        self.indices = indices
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Tell whether all of the files and folders are of a known format."""
@@ -587,7 +598,7 @@ class FormatReader(ImageReader):
         Raises:
             ValueError: for a file that says that it is of another kind than expected.
         """
-        image = read(img, self.spatial_dims, label=self.label)
+        image = read(img, self.spatial_dims, label=self.label, indices=self.indices)
         told = contradictions(image.meta.get("claims", {}), self.expected)
         if told and not self.insist:
             raise ValueError(f"{REFUSED}: {'; '.join(told)}. --insist segments it all the same")

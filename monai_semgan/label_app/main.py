@@ -59,6 +59,7 @@ class SemanticGANApp(MONAILabelApp):
             return super().init_datastore()
         return StudyFolder(
             self.studies,
+            classes=max((list(bundle.classes) for bundle in self.bundles.values()), key=len, default=["foreground"]),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from monai.data import ImageReader
@@ -15,7 +16,7 @@ from monailabel.interfaces.exception import ImageNotFoundException
 from monai_semgan.data import failure_reason
 from monai_semgan.formats import FormatReader, suffixes
 from monai_semgan.label_app.infer_task import BadRequest
-from monai_semgan.transforms import BinaryMaskd, SameGridd, ToGreyd
+from monai_semgan.transforms import LabelMapd, SameGridd, ToGreyd
 
 # the folder is searched by these, which are case-sensitive
 PATTERNS = [f"*{case}" for suffix in sorted({*suffixes(2), *suffixes(3)}) for case in (suffix, suffix.upper())]
@@ -26,10 +27,13 @@ class StudyFolder(LocalDatastore):
 
     Args:
         path: the folder; labels go to the folder labels in it.
+        classes: names of the classes of the bundle that has most of them; labels hold their indices, or, where none
+            has several classes, 0 and one other value.
         kwargs: as ``LocalDatastore`` has them.
     """
 
-    def __init__(self, path: str, **kwargs: Any) -> None:
+    def __init__(self, path: str, *, classes: Sequence[str] = ("foreground",), **kwargs: Any) -> None:
+        self.classes = list(classes)
         super().__init__(path, extensions=PATTERNS, **kwargs)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
@@ -37,17 +41,18 @@ class StudyFolder(LocalDatastore):
 
         Raises:
             ImageNotFoundException: when there is no such image.
-            BadRequest: when the label cannot be read, is not on its image's grid, or is not binary.
+            BadRequest: when the label cannot be read, is not on its image's grid, or holds other values than
+                those of the classes.
         """
         image = self.get_image_uri(image_id)
         if not image:
             raise ImageNotFoundException(f"Image {image_id} not found")
-        check_label(image, label_filename)
+        check_label(image, label_filename, self.classes)
         return str(super().save_label(image_id, label_filename, label_tag, label_info))
 
 
-def check_label(image: str, label: str) -> None:
-    """Refuse a label that does not lie on its image."""
+def check_label(image: str, label: str, classes: Sequence[str]) -> None:
+    """Refuse a label that does not lie on its image, or holds other values than its classes."""
     reader: Any = reader_of(image)
     keys = ["image", "label"]
     check = Compose(
@@ -56,7 +61,7 @@ def check_label(image: str, label: str) -> None:
             EnsureChannelFirstd(keys),
             SameGridd("label"),
             ToGreyd("label"),
-            BinaryMaskd("label"),
+            LabelMapd("label", classes),
         ]
     )
     try:

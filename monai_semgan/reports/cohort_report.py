@@ -40,7 +40,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from monai_semgan import __version__, formats
 from monai_semgan.data.cohort import RESULTS, SKIPPED, failure_reason, state_of
 from monai_semgan.formats.registry import SUSPICIOUS
-from monai_semgan.metrics import REPORTED_SCORES, in_words, known_scores
+from monai_semgan.metrics import REPORTED_SCORES, class_columns, in_words, known_scores
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports.overlay import LABEL_COLOUR, THUMBNAIL, page, side_by_side, thumbnail, tiles
 
@@ -89,8 +89,9 @@ class CohortReport:
         display: makes of an item with the path "image" the image as overlays show it. The image is read again, so that
             a run need not carry full-size images along.
         orient: the step of it that brings an image, and so a mask, upright.
-        colours: colours of the outlines, for the values of a mask from 1 on.
-        scores: names of scores to report, of those that an evaluation's postprocessing gives; none by default.
+        classes: names of the classes and the colours of their outlines, for the values of a mask from 1 on.
+        scores: names of scores to report, of those that an evaluation's postprocessing gives; none by default. Where
+            there are several classes each is followed by theirs, see :func:`monai_semgan.metrics.class_columns`.
         resume: go on with the report of an interrupted run; otherwise its files are replaced.
         look_below: predicted Dice below which the column "look" says so, in [0, 1].
         measurements: names of columns, and the measurement and the unit that each is of; see
@@ -108,7 +109,7 @@ class CohortReport:
         *,
         display: Callable[[dict[str, Any]], Any] | None = None,
         orient: Callable[[dict[str, Any]], Any] | None = None,
-        colours: Sequence[Sequence[int]] = (),
+        classes: Mapping[str, Sequence[int]] | None = None,
         scores: Iterable[str] = (),
         resume: bool = False,
         look_below: float = 0.85,
@@ -121,11 +122,12 @@ class CohortReport:
         self.path = self.output_dir / (f"report.{self.rank}.csv" if self.world_size > 1 else "report.csv")
         self.display = display
         self.orient = orient
-        self.colours = [tuple(colour) for colour in colours]
+        self.classes = dict(classes or {})
+        self.colours = [tuple(colour) for colour in self.classes.values()]
         self.resume = resume
         self.look_below = look_below
         self.about = about
-        self.scores = known_scores(scores, REPORTED_SCORES) if scores else ()
+        self.scores = class_columns(known_scores(scores, REPORTED_SCORES), list(self.classes)) if scores else ()
         self.measurements = dict(measurements or {})
         self.columns = (*COLUMNS, *self.measurements, *(("patient", *self.scores) if self.scores else ()))
         self.rows: list[dict[str, Any]] = []
@@ -280,10 +282,12 @@ class CohortReport:
         shown = upright(mask)
         masks = [(shown == value, colour) for value, colour in enumerate(self.colours, 1)]
         if prediction.label is not None:
-            masks.insert(0, (upright(prediction.label) > 0, LABEL_COLOUR))
+            true = upright(prediction.label)
+            # below those of the mask
+            masks = [*((true == value, LABEL_COLOUR) for value in np.unique(true[true > 0])), *masks]
         if image.ndim == 4:
-            small = page(image, masks, slices=6, columns=3, tile=THUMBNAIL * 2 // 3)
-            return page(image, masks, prediction.slice_errors), small
+            small = page(image, masks, slices=6, columns=3, tile=THUMBNAIL * 2 // 3, through=shown > 0)
+            return page(image, masks, prediction.slice_errors, through=shown > 0), small
         reconstruction = prediction.reconstruction
         if reconstruction is not None:
             frame = getattr(prediction.image, "meta", {}).get("frame")

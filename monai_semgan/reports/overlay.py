@@ -146,8 +146,9 @@ def page(
     slices: int = 12,
     columns: int = 4,
     tile: int = TILE,
+    through: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw axial slices with outlined masks in rows, evenly spaced through the last mask, from feet to head.
+    """Draw axial slices with outlined masks in rows, evenly spaced through a mask, from feet to head.
 
     Each slice has its number, counted from 1 at the feet, and its reconstruction error, if there is one. An empty mask
     gives slices of the whole volume.
@@ -159,11 +160,12 @@ def page(
         slices: number of slices at most.
         columns: slices side by side.
         tile: longer side of a slice, in pixels.
+        through: mask ``(row, column, slice)`` that the slices are of; the last of those drawn by default.
 
     Returns:
         RGB picture, ``(height, width, 3)``.
     """
-    numbers = spread(masks[-1][0], slices)
+    numbers = spread(masks[-1][0] if through is None else through, slices)
     extent = np.multiply(volume.shape[1:3], affine_to_spacing(volume.affine.numpy(), 3)[:2])
     height, width = (max(1, round(tile * float(side))) for side in extent / extent.max())
     columns = min(columns, len(numbers))

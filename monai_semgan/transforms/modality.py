@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import (
-    AsDiscrete,
     Compose,
     InvertibleTransform,
     MapTransform,
@@ -23,6 +21,8 @@ from monai.transforms import (
     allow_missing_keys_mode,
 )
 from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor
+
+from monai_semgan.networks.label_map import decided
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,8 @@ class ThresholdByModalityd(MapTransform):
 
     Args:
         keys: keys of the probabilities.
-        thresholds: the probability from which a voxel is foreground, by the name of the modality; or one for all.
+        thresholds: the probability from which a voxel is foreground, by the name of the modality; or one for all. Of
+            several classes the likeliest counts.
         modality: that of items that do not name theirs, and whose file does not.
         allow_missing_keys: pass over keys that an item does not have.
     """
@@ -129,10 +130,11 @@ class ThresholdByModalityd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         threshold = threshold_of(d, self.thresholds, self.modality)
-        decide = AsDiscrete(dtype=torch.uint8)
         for key in self.key_iterator(d):
-            # torch would make floating point of whole numbers, such as a mask's that is decided already
-            d[key] = decide(d[key], threshold=threshold if d[key].is_floating_point() else math.ceil(threshold))
+            # whole numbers are a mask that is decided already
+            if d[key].is_floating_point():
+                values = decided(convert_to_tensor(d[key], track_meta=False), threshold)
+                d[key] = convert_to_dst_type(values, d[key], dtype=values.dtype)[0]
         return d
 
 

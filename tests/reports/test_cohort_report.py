@@ -242,7 +242,7 @@ def test_mask_and_overlay_of_a_picture_are_upright(tmp_path: Path) -> None:
     label[150:, 200:] = 1
     orient = DisplayOrderd("image")
     display = Compose([LoadImaged("image", reader=FormatReader(2), ensure_channel_first=True), orient])
-    report = CohortReport(tmp_path / "out", display=display, orient=orient, colours=[MASK_COLOUR])
+    report = CohortReport(tmp_path / "out", display=display, orient=orient, classes={"lung": MASK_COLOUR})
     row = write(report, predicted(image, mask, "sub/a", label=label[None]))
     assert row["mask"] == "masks/sub/a_mask.png" and row["overlay"] == "overlays/sub/a_overlay.png"
     written = np.asarray(Image.open(tmp_path / "out" / row["mask"]))
@@ -268,7 +268,7 @@ def test_files_of_a_coronal_volume(tmp_path: Path) -> None:
     drawn[0, 0, 0, 2] = 1.0
     orient = Orientationd("image", AXIAL, labels=LABELS)
     display = Compose([LoadImaged("image", reader=FormatReader(3), ensure_channel_first=True), orient])
-    report = CohortReport(tmp_path / "out", display=display, orient=orient, colours=[MASK_COLOUR])
+    report = CohortReport(tmp_path / "out", display=display, orient=orient, classes={"lung": MASK_COLOUR})
     # as many errors as the volume has slices
     errors = {"image": torch.zeros(1, 4, 4, 10), "reconstruction": torch.full((1, 4, 4, 10), 0.25)}
     row = write(report, predicted(image, mask, "p1/a", **errors))

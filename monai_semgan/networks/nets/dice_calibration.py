@@ -79,10 +79,12 @@ class DiceCalibration(nn.Module):
 def soft_dice_confidence(logits: Tensor) -> float:
     r"""Soft Dice of probabilities p and the mask m that they make, :math:`\frac{2 \sum p m}{\sum p + \sum m}`.
 
+    Of several classes it is the mean over those that the image is likely to show, as the Dice that it is compared with.
+
     It needs no label, and is the expected Dice where pixels are calibrated (Borges et al. 2024, arXiv:2402.10665).
 
     Args:
-        logits: label logits ``(L, ...)``; L = 1 is binary, of several classes all but the first are foreground.
+        logits: label logits ``(L, ...)``; L = 1 is binary, of several all but the first are classes.
 
     Returns:
         A number in [0, 1]; 1 where no pixel is likely to be anything, 0 where some are and the mask is empty.
@@ -94,6 +96,9 @@ def soft_dice_confidence(logits: Tensor) -> float:
     else:
         mask = torch.zeros_like(found).scatter_(0, found.argmax(0, keepdim=True), 1.0)[1:]
         found = found[1:]
-    total = found.sum() + mask.sum()
+    total = found.sum(1) + mask.sum(1)
     # less than a pixel in all is nothing
-    return float(2 * (found * mask).sum() / total) if total >= 1 else 1.0
+    shown_classes = total >= 1
+    if not shown_classes.any():
+        return 1.0
+    return float((2 * (found * mask).sum(1)[shown_classes] / total[shown_classes]).mean())
