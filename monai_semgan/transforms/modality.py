@@ -31,6 +31,8 @@ SCALES = ("auto", "hu", "8bit")
 TOP = 255.0
 # values beyond 0 to 255 that resampling 8 bits does not give
 MARGIN = 100.0
+# nothing is less dense than air, and padding has no lower values
+LEAST = -4000.0
 # negative values of 16 bits that were taken for unsigned lie above
 WRAPPED = 60000.0
 
@@ -181,7 +183,7 @@ class CTWindow(Transform):
     ``intensity_scale``, or, of "auto", its values:
 
     - Hounsfield units reach down to -100 (fat, air), which 8 bits do not, even resampled with splines; a warning names
-      their range where they do not reach 100.
+      their range where they do not reach 100, or go below -4000.
     - 8 bits are stored as unsigned bytes that no slope rescales and reach both 0 and 255.
     - All else is refused, such as clipped Hounsfield units, or values that were never rescaled to them.
 
@@ -244,7 +246,7 @@ class CTWindow(Transform):
         floating = torch.promote_types(values.dtype, torch.float32)
         scaled = values.to(floating, copy=True).sub_(bottom).mul_(2 / width).sub_(1).clamp_(-1, 1)
         out = convert_to_dst_type(scaled, img, dtype=floating)[0]
-        if asked == "auto" and scale == "hu" and (low > -MARGIN or high < MARGIN):
+        if asked == "auto" and scale == "hu" and (not LEAST <= low <= -MARGIN or high < MARGIN):
             tell(out, f"its values from {low:g} to {high:g} are not those of a CT in Hounsfield units: is it one?")
         return out
 

@@ -113,7 +113,7 @@ def volume_of(low: float, high: float, **meta: object) -> MetaTensor:
     return MetaTensor(torch.tensor([[low, high]]), meta={"filename_or_obj": "p1/ct.nii.gz", **meta})
 
 
-@pytest.mark.parametrize("low, high, meta", [(-150, 5, {}), (0, 900, {"intensity_scale": "hu"})])
+@pytest.mark.parametrize("low, high, meta", [(-150, 5, {}), (0, 900, {"intensity_scale": "hu"}), (-10000, 3620, {})])
 def test_other_ranges_warn(low: float, high: float, meta: dict) -> None:
     out = CTWindowd("image")({"image": volume_of(float(low), float(high), **meta)})["image"]
     assert out.min() >= -1 and out.max() <= 1 and isinstance(out, MetaTensor)
