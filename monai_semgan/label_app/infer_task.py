@@ -124,7 +124,10 @@ class SemanticGANInferTask(InferTask):
             "warnings": list(prediction.warnings),
         }
         quality = prediction.quality
-        return file, told if quality is None else {**told, "predicted_dice": quality._asdict()}
+        if quality is None:
+            return file, told
+        slices = [each.dice for each in quality.slices]
+        return file, {**told, "predicted_dice": {**quality._asdict(), "slices": slices}}
 
     def predictor(self, request: dict[str, Any]) -> Predictor:
         """Make what segments as a client chose; the last one is kept.

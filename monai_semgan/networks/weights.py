@@ -86,6 +86,7 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
         if isinstance(network, SemanticGAN):
             # of weights that were never calibrated
             unfitted = DiceCalibration().state_dict(prefix="calibration.")
+            unfitted |= DiceCalibration().state_dict(prefix="slice_calibration.")
             if isinstance(network.student, UNet):
                 unfitted |= DomainCheck(network.student.channels[-1]).state_dict(prefix="domain.")
             state = unfitted | state

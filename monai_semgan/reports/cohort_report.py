@@ -47,11 +47,14 @@ from monai_semgan.reports.overlay import LABEL_COLOUR, THUMBNAIL, page, side_by_
 logger = logging.getLogger(__name__)
 
 QUALITY = ("predicted_dice", "predicted_dice_low", "predicted_dice_high")
-COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error", *QUALITY, "look", "check")
+FILES = ("file", "status", "message", "mask", "overlay")
+COLUMNS = (*FILES, "reconstruction_error", *QUALITY, "look", "look_slices", "check")
 # of a run, or of one of the processes that share it
 REPORT = r"report(\.\d+)?\.csv"
+# of a slice, as its tile names them
+IN_TILES = {"reconstruction_error": "error", "predicted_dice": "predicted Dice"}
 # cells of the page that have a place of their own; all others are listed by their columns' names
-PLACED = {"file", "status", "message", "mask", "overlay", "look", "check", *QUALITY}
+PLACED = {*FILES, "look", "check", *QUALITY}
 STATISTICS = ("n", "mean", "std", "median", "min", "max")
 # which images a run did, beside its reports
 STATES = "inputs"
@@ -65,8 +68,8 @@ class CohortReport:
     Follows an engine whose ``state.output`` is a list of :class:`monai_semgan.predictor.Prediction`. Of each image the
     mask goes to ``masks/NAME_mask``, in the format and the geometry of the image, and a picture to judge it by to
     ``overlays/NAME_overlay.png``: :func:`monai_semgan.reports.overlay.overlay` of an image, a
-    :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors go to ``masks/NAME_slices.csv``. A bar
-    counts images where standard error is a terminal.
+    :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors and predicted Dice go to
+    ``masks/NAME_slices.csv``. A bar counts images where standard error is a terminal.
 
     ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did: "ok", with
     warnings of its reading as message, "failed", or "skipped", what is no image and was not to be done. Paths of masks
@@ -244,11 +247,8 @@ class CohortReport:
             written, told = formats.write_as(mask, self._place("masks", f"{name}_mask"))
             files = {"mask": next(iter(written.values()))}
             prediction.warnings += tuple(told)
-            if prediction.slice_errors is not None:
-                errors = [
-                    {"slice": k, "reconstruction_error": rounded(e)} for k, e in enumerate(prediction.slice_errors, 1)
-                ]
-                write_csv(self._place("masks", f"{name}_slices.csv"), ("slice", "reconstruction_error"), errors)
+            if slices := self._slices(prediction):
+                write_csv(self._place("masks", f"{name}_slices.csv"), slices[0], slices)
             if self.display is not None:
                 files["overlay"] = self._place("overlays", f"{name}_overlay.png")
                 large, small = self._draw(prediction, mask)
@@ -264,6 +264,40 @@ class CohortReport:
             return {}
         return {column: file.relative_to(self.output_dir).as_posix() for column, file in files.items()}
 
+    def _slices(self, prediction: Prediction) -> list[dict[str, Any]]:
+        """What is known of each slice of a volume, from the feet; empty of an image."""
+        errors, quality = prediction.slice_errors, () if prediction.quality is None else prediction.quality.slices
+        found: list[dict[str, Any]] = [{"slice": k} for k in range(1, 1 + max(len(errors or ()), len(quality)))]
+        for each, error in zip(found, errors or ()):
+            each["reconstruction_error"] = rounded(error)
+        for each, (dice, low, high, _) in zip(found, quality):
+            each |= zip(QUALITY, (round(value, 3) for value in (dice, low, high)), strict=True)
+            each["look"] = "look" if dice < self.look_below else ""
+        for each, dice in zip(found, self._slice_dice(prediction)):
+            each["dice"] = rounded(dice)
+        return found
+
+    def _slice_dice(self, prediction: Prediction) -> list[float]:
+        """Dice of each slice of a volume with a label, as :meth:`_slices` are; NaN where neither shows anything.
+
+        Of several classes the mean over those that the slice shows.
+        """
+        if self.orient is None or prediction.label is None or prediction.mask.ndim != 3:
+            return []
+        mask, label = (self._upright(values, prediction.mask) for values in (prediction.mask, prediction.label))
+        of_class = [(mask == value, label == value) for value in range(1, 1 + int(max(mask.max(), label.max(), 1)))]
+        shared = np.stack([(one & other).sum((0, 1)) for one, other in of_class])
+        total = np.stack([one.sum((0, 1)) + other.sum((0, 1)) for one, other in of_class])
+        classes = (total > 0).sum(0)
+        return np.where(
+            classes > 0, (2 * shared / np.maximum(total, 1)).sum(0) / np.maximum(classes, 1), np.nan
+        ).tolist()
+
+    def _upright(self, values: Any, mask: Any) -> np.ndarray:
+        """A mask or a label on a mask's grid, upright."""
+        array = convert_to_tensor(values, track_meta=False).reshape(-1, *mask.shape)
+        return self.orient({"image": MetaTensor(array, affine=mask.affine)})["image"][0].numpy()  # type: ignore[misc]
+
     def _place(self, folder: str, name: str) -> Path:
         """Path of a result, its folder made."""
         path = self.output_dir / folder / name
@@ -274,20 +308,19 @@ class CohortReport:
         """Draw the image with the outlines of the label, if there is one, and of each class of the mask, and small."""
         assert self.display is not None and self.orient is not None
         image = self.display({**prediction.item, "image": source_of(prediction)})["image"]
-
-        def upright(values: Any) -> np.ndarray:
-            array = convert_to_tensor(values, track_meta=False).reshape(-1, *mask.shape[1:])
-            return self.orient({"image": MetaTensor(array, affine=mask.affine)})["image"][0].numpy()  # type: ignore[misc]
-
-        shown = upright(mask)
+        shown = self._upright(mask, mask[0])
         masks = [(shown == value, colour) for value, colour in enumerate(self.colours, 1)]
         if prediction.label is not None:
-            true = upright(prediction.label)
+            true = self._upright(prediction.label, mask[0])
             # below those of the mask
             masks = [*((true == value, LABEL_COLOUR) for value in np.unique(true[true > 0])), *masks]
         if image.ndim == 4:
             small = page(image, masks, slices=6, columns=3, tile=THUMBNAIL * 2 // 3, through=shown > 0)
-            return page(image, masks, prediction.slice_errors, through=shown > 0), small
+            told = [
+                ", ".join(f"{short} {each[name]:.3g}" for name, short in IN_TILES.items() if each.get(name) is not None)
+                for each in self._slices(prediction)
+            ]
+            return page(image, masks, told, through=shown > 0), small
         reconstruction = prediction.reconstruction
         if reconstruction is not None:
             frame = getattr(prediction.image, "meta", {}).get("frame")
@@ -337,10 +370,11 @@ class CohortReport:
         write_csv(self.output_dir / "patients.csv", ("patient", "images", *self.scores), patients)
         columns = ("score", *STATISTICS)
         write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in self.scores])
-        foretold = prediction_scores(self.rows, self.look_below)
-        if foretold:
-            logger.info("predicted Dice: %s", ", ".join(f"{name} {value}" for name, value in foretold.items()))
-            summary["predicted_dice"] = foretold
+        for name, rows in (("predicted_dice", self.rows), ("predicted_dice_of_slices", self._slice_rows())):
+            if foretold := prediction_scores(rows, self.look_below):
+                told = ", ".join(f"{key} {value}" for key, value in foretold.items())
+                logger.info("%s: %s", name.replace("_", " ").replace("dice", "Dice"), told)
+                summary[name] = foretold
         counts = {"images": images, "failed": self.failed, "patients": len(patients)}
         text = json.dumps({**counts, **summary}, indent=2)
         (self.output_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
@@ -428,8 +462,10 @@ class CohortReport:
             **files,
         )
         if prediction.quality is not None and failure is None:
-            row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality), strict=True))
+            row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality[:3]), strict=True))
             row["look"] = "look" if prediction.quality.dice < self.look_below else ""
+            slices = prediction.quality.slices
+            row["look_slices"] = ranges([k for k, each in enumerate(slices, 1) if each.dice < self.look_below])
         if prediction.check == SUSPICIOUS and failure is None:
             row["look"] = "look"
         for column, (name, unit) in self.measurements.items():
@@ -451,6 +487,7 @@ class CohortReport:
         parts = [f"{key} {row[key]}" for key in told if row.get(key) is not None]
         parts += in_words(self._sizes(row))
         parts += ["LOOK AT IT"] if row["look"] else []
+        parts += [f"look at slices {row['look_slices']}"] if row["look_slices"] else []
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
         if row["message"]:
@@ -500,6 +537,16 @@ class CohortReport:
         write_csv(self.output_dir / f"{STATES}.csv", ("file", "state"), states.values())
         for path in self.output_dir.glob(f"{STATES}.*.csv"):
             path.unlink()
+
+    def _slice_rows(self) -> list[dict[str, Any]]:
+        """What was predicted of the slices of all volumes, and their Dice."""
+        names = ("dice", *QUALITY)
+        found = []
+        for row in self.rows:
+            path = self.output_dir / re.sub(r"_mask\.[\w.]+$", "_slices.csv", row["mask"] or "")
+            rows = read_csv(path)[1] if path.suffix == ".csv" and path.is_file() else []
+            found += [{name: number(each[name]) if each.get(name) else None for name in names} for each in rows]
+        return found
 
     def _patients(self) -> list[dict[str, Any]]:
         groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -567,6 +614,17 @@ def versions() -> dict[str, str]:
         "PyTorch": torch.__version__,
         "Python": f"{platform.python_version()}, {platform.platform()}",
     }
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Write rising numbers, those that follow each other as "3 to 5", which no spreadsheet takes for a date."""
+    runs: list[list[int]] = []
+    for each in numbers:
+        if runs and each == runs[-1][-1] + 1:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def caption(prediction: Prediction) -> str:

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import DataLoader, MetaTensor
 from monai.data.utils import no_collation
 from monai.engines import Evaluator
@@ -26,11 +27,19 @@ from monai_semgan.metrics import SCORES
 from monai_semgan.networks.nets.dice_calibration import Quality
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports import CohortReport
-from monai_semgan.reports.cohort_report import COLUMNS, caption, in_frame, prediction_scores, read_csv, write_csv
+from monai_semgan.reports.cohort_report import (
+    COLUMNS,
+    caption,
+    in_frame,
+    prediction_scores,
+    ranges,
+    read_csv,
+    write_csv,
+)
 from monai_semgan.transforms import DisplayOrderd
 from monai_semgan.transforms.scores import AXIAL, LABELS
 from tests.image_files import gradient, write_png
-from tests.volume_files import FEET, FRONT, LEFT, affine_of, write_volume
+from tests.volume_files import BACK, FEET, FRONT, LEFT, affine_of, write_volume
 
 DICE = {"a": 0.9, "b": 0.7, "c": 0.5}
 SIZES = {"a": 412.5, "b": 70.123, "c": None}
@@ -284,6 +293,35 @@ def test_files_of_a_coronal_volume(tmp_path: Path) -> None:
     write(CohortReport(tmp_path / "other"), prediction)
     lines = (tmp_path / "other" / "masks" / "b_slices.csv").read_text().splitlines()
     assert lines == ["slice,reconstruction_error", "1,0.0", "2,0.5", "3,0.25"]
+
+
+def test_slices_to_look_at_are_named_and_compared_with_the_label(tmp_path: Path) -> None:
+    # stored from the head, so that the network's first slice is the last
+    affine = affine_of(LEFT, BACK, FEET, spacing=(1.0, 1.0, 3.0))
+    values = np.random.default_rng(0).normal(size=(8, 8, 6)).astype(np.float32)
+    image = read(write_volume(tmp_path / "a.nii.gz", values, affine), 3)
+    mask, label = torch.zeros(2, 8, 8, 6)
+    mask[2:6, 2:6, :4] = 1
+    label[2:6, 2:4, :3] = 1
+    dice = [1.0, 0.8, 0.7, 0.95, 0.5, 0.9]
+    quality = Quality(0.9, 0.8, 0.95, tuple(Quality(each, each - 0.1, each) for each in dice))
+    orient = Orientationd("image", AXIAL, labels=LABELS)
+    display = Compose([LoadImaged("image", reader=FormatReader(3), ensure_channel_first=True), orient])
+    report = CohortReport(tmp_path / "out", display=display, orient=orient, colours=[MASK_COLOUR], scores=["dice"])
+    prediction = predicted(image, mask, "a")
+    prediction.quality, prediction.label, prediction.scores = quality, label, {"dice": 0.6}
+    row = write(report, prediction)
+    assert (row["look"], row["look_slices"], row["predicted_dice"]) == ("", "2 to 3, 5", "0.9")
+    rows = table(tmp_path / "out" / "masks" / "a_slices.csv")
+    assert [each["predicted_dice"] for each in rows] == ["1.0", "0.8", "0.7", "0.95", "0.5", "0.9"]
+    assert [each["look"] for each in rows] == ["", "look", "look", "", "look", ""]
+    assert [each["dice"] for each in rows] == ["", "", "0.0", *["0.666667"] * 3]
+    told = report._summarise(Engine(lambda engine, batch: None), 1)["predicted_dice_of_slices"]
+    assert told["n"] == 4 and told["mean_absolute_error"] == pytest.approx(np.mean([0.7, 0.283333, 0.166667, 0.233333]))
+
+
+def test_runs_of_numbers_in_words() -> None:
+    assert ranges([]) == "" and ranges([3]) == "3" and ranges([1, 2, 4, 6, 7, 8]) == "1 to 2, 4, 6 to 8"
 
 
 def test_what_is_no_image_is_skipped_and_warnings_are_told_once(
