@@ -289,9 +289,8 @@ class CohortReport:
         shared = np.stack([(one & other).sum((0, 1)) for one, other in of_class])
         total = np.stack([one.sum((0, 1)) + other.sum((0, 1)) for one, other in of_class])
         classes = (total > 0).sum(0)
-        return np.where(
-            classes > 0, (2 * shared / np.maximum(total, 1)).sum(0) / np.maximum(classes, 1), np.nan
-        ).tolist()
+        mean = (2 * shared / np.maximum(total, 1)).sum(0) / np.maximum(classes, 1)
+        return np.where(classes > 0, mean, np.nan).tolist()
 
     def _upright(self, values: Any, mask: Any) -> np.ndarray:
         """A mask or a label on a mask's grid, upright."""

@@ -307,7 +307,9 @@ def test_slices_to_look_at_are_named_and_compared_with_the_label(tmp_path: Path)
     quality = Quality(0.9, 0.8, 0.95, tuple(Quality(each, each - 0.1, each) for each in dice))
     orient = Orientationd("image", AXIAL, labels=LABELS)
     display = Compose([LoadImaged("image", reader=FormatReader(3), ensure_channel_first=True), orient])
-    report = CohortReport(tmp_path / "out", display=display, orient=orient, colours=[MASK_COLOUR], scores=["dice"])
+    report = CohortReport(
+        tmp_path / "out", display=display, orient=orient, classes={"organ": MASK_COLOUR}, scores=["dice"]
+    )
     prediction = predicted(image, mask, "a")
     prediction.quality, prediction.label, prediction.scores = quality, label, {"dice": 0.6}
     row = write(report, prediction)
