@@ -45,7 +45,7 @@ MOST_CLASSES = 60
 # a class occurs in this share of the labels at least, where there are enough of them
 CLASS_SHARE = 0.05
 # side of the images that are compared, and their correlation, without what is coarse, from which two are nearly alike
-COMPARED, ALIKE = 32, 0.95
+COMPARED, ALIKE = 32, 0.98
 # longer side of a picture of the contact sheet
 TILE = 200
 # pieces of a class larger than this share of its largest are counted
@@ -348,12 +348,12 @@ def read_label(path: str, spatial_dims: int) -> MetaTensor:
     Raises:
         ValueError: when it cannot be read, holds colours, or values that are no whole numbers from 0 on.
     """
-    label = registry.read(path, spatial_dims, label=True)
+    label = registry.read(path, spatial_dims, label=True, indices=True)
     if len(label) > 1:
         values = label.as_tensor()
         if not (values == values[:1]).all():
             raise ValueError(f"{Path(path).name} holds colours: store the index of its class in each pixel")
-        label = label[:1]
+        label = MetaTensor(values[:1], meta=label.meta)
     array = convert_to_tensor(label, track_meta=False)
     if (array < 0).any() or (array != array.round()).any():
         raise ValueError(
@@ -442,7 +442,9 @@ def outside_frame(image: MetaTensor, mask: np.ndarray) -> float:
     """Share of the foreground that lies outside of what is taken for the picture, see ``ContentFrame``."""
     if not mask.any():
         return 0.0
-    top, bottom, left, right = ContentFrame()(DisplayOrder()(image)).meta["frame"]
+    framed = ContentFrame()(DisplayOrder()(image))
+    assert isinstance(framed, MetaTensor)
+    top, bottom, left, right = framed.meta["frame"]
     return 1.0 - float((mask[top:bottom, left:right] > 0).sum() / (mask > 0).sum())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ def edited(
     path: Path,
     values: Mapping[str, Any],
     *,
-    dropped: Sequence[str] = (),
     header: str | None = None,
     comments: Mapping[str, str] | None = None,
 ) -> str:
@@ -29,7 +28,6 @@ def edited(
     Args:
         path: the file.
         values: new values by id; a key that is not there is added.
-        dropped: ids of what is left out.
         header: comment at the file's beginning, without signs, in place of its own.
         comments: comments of keys of the top level, in place of their own.
 
@@ -49,9 +47,6 @@ def edited(
         else:
             # before the last, behind which the comment of what follows is kept
             place.insert(len(place) - 1, key, written(copy.deepcopy(value)))
-    for name in dropped:
-        place, key = found(config, name)
-        place.pop(key, None)
     file = io.StringIO()
     yaml.dump(config, file)
     text = file.getvalue()

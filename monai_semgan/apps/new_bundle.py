@@ -11,7 +11,9 @@ the plan, which is written as plan.yaml into the bundle and may be edited and gi
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import os
 import re
@@ -29,6 +31,7 @@ from ignite.engine import Events
 
 from monai_semgan import recipes
 from monai_semgan.apps.check_data import (
+    COMPARED,
     TRAINING,
     Facts,
     Findings,
@@ -40,7 +43,7 @@ from monai_semgan.apps.check_data import (
     read_content,
 )
 from monai_semgan.apps.config_edit import edited
-from monai_semgan.apps.training import EVALUATION, SHARES
+from monai_semgan.apps.training import EVALUATION, FIT, SHARES
 from monai_semgan.bundle import Bundle, find_bundle, parsed
 
 PLAN = "plan.yaml"
@@ -296,15 +299,22 @@ def choose_intensity(
 
 def choose_augmentation(plan: Plan, labelled: Sequence[Facts], names: Sequence[str], given: Mapping[str, Any]) -> None:
     """Choose how far images may move, by where the labels lie and how they vary."""
-    overlap = symmetry(labelled)
-    pairs = [name for name in names if len(names) > 1 and SIDES.search(name)]
-    if pairs:
-        flip, why = False, f"{', '.join(pairs[:3])} would change places"
-    elif overlap is None:
-        flip, why = False, "too few labels to tell"
+    found = symmetry(labelled)
+    sided = [value for value, name in enumerate(names, 1) if len(names) > 1 and SIDES.search(name)]
+    if found is None:
+        flip: bool | list[list[int]] = False
+        why = "too few labels to tell"
     else:
-        flip = overlap >= SYMMETRIC
-        why = f"the mean label and its mirror image overlap with a Dice of {overlap:.2f} ({SYMMETRIC} is needed)"
+        partners, overlap = found
+        pairs = sorted([one, other] for one, other in partners.items() if one < other)
+        flip = pairs or True
+        why = f"the mean label overlaps with its mirror image with a Dice of {overlap:.2f} ({SYMMETRIC} is needed)"
+        if overlap < SYMMETRIC:
+            flip = False
+        elif alone := [names[value - 1] for value in sided if partners.get(value, value) == value]:
+            flip, why = False, f"{', '.join(alone[:3])} would be on the other side"
+        elif pairs:
+            why += ", where " + ", ".join(f"{names[a - 1]} and {names[b - 1]}" for a, b in pairs) + " change places"
     plan.choose("flip", flip, why, given)
     shapes = [main_shape(fact) for fact in labelled if fact.shapes]
     if len(shapes) < 2:
@@ -315,7 +325,7 @@ def choose_augmentation(plan: Plan, labelled: Sequence[Facts], names: Sequence[s
         sides = np.log([shape.side for shape in shapes])
         angles = np.array([shape.angle for shape in shapes])
         angles = angles[np.isfinite(angles)]
-        turned = axial_spread(angles) if len(angles) >= max(2, len(shapes) / 2) else 6.0
+        turned = abs(axial_spread(angles)) if len(angles) >= max(2, len(shapes) / 2) else 6.0
         spread = {
             "scale": round(float(np.clip(np.exp(2 * sides.std()) - 1, 0.2, 0.5)), 2),
             "shift": round(float(np.clip(2 * centres.std(0).max(), 0.08, 0.15)), 2),
@@ -343,17 +353,30 @@ def axial_spread(angles: np.ndarray) -> float:
     return float(np.degrees(np.sqrt(-2 * np.log(max(length, 1e-6))) / 2))
 
 
-def symmetry(labelled: Sequence[Facts]) -> float | None:
-    """Least soft Dice of a class's mean label and its mirror image; None with fewer than 2 labels."""
-    values = {value for fact in labelled for value in fact.masks}
+def symmetry(labelled: Sequence[Facts]) -> tuple[dict[int, int], float] | None:
+    """Find which classes are each other's mirror image, or their own.
+
+    Args:
+        labelled: facts with labels.
+
+    Returns:
+        The class that lies where each class's mirror image does, and the least soft Dice of the two mean labels; None
+        with fewer than 2 labels.
+    """
+    values = sorted({value for fact in labelled for value in fact.masks})
     if len(labelled) < 2 or not values:
         return None
-    found = []
-    for value in values:
-        mean = np.mean([fact.masks.get(value, np.zeros((32, 32))) for fact in labelled], axis=0)
-        mirrored = mean[:, ::-1]
-        found.append(2 * np.minimum(mean, mirrored).sum() / (mean.sum() + mirrored.sum()))
-    return float(min(found))
+    empty = np.zeros((COMPARED, COMPARED))
+    means = {value: np.mean([fact.masks.get(value, empty) for fact in labelled], axis=0) for value in values}
+
+    def overlap(one: int, other: int) -> float:
+        mirrored = means[other][:, ::-1]
+        return float(2 * np.minimum(means[one], mirrored).sum() / (means[one].sum() + mirrored.sum()))
+
+    partners = {one: max(values, key=lambda other: overlap(one, other)) for one in values}
+    # both have to mean each other
+    agreed = all(partners[other] == one for one, other in partners.items())
+    return partners, min(overlap(one, other) for one, other in partners.items()) if agreed else 0.0
 
 
 def choose_postprocessing(
@@ -393,6 +416,9 @@ def choose_schedule(plan: Plan, hours: float | None, given: Mapping[str, Any], s
     plan.choose("shares", SHARES, f"{told}; {100 * EVALUATION:.0f} % of all are for evaluation and report", given)
     epochs = {s: int(np.clip(EPOCH * seconds[s] / speed[s], *EPOCH_STEPS)) for s in SHARES if s != "student"}
     plan.choose("steps_per_epoch", epochs, "so that an epoch takes a 20th of its stage", given)
+    # 16 of them cost about as much as a step, and 192 are needed
+    gradients = int(np.clip(16 * FIT * seconds["encoder"] / speed["encoder"], 192, 2048))
+    plan.choose("fit_gradients", gradients, f"the encoder's final fit gets {100 * FIT:.0f} % of its time", given)
     total = round(8 * seconds["gan"] / speed["gan"])
     images = int(np.clip(total / 2, 500, 20000))
     plan.choose("adaptation_images", images, f"half of the {total} images that the GAN will see", given)
@@ -431,13 +457,16 @@ def measure_speeds(
                     own |= {"gan_ckpt_path": weights, "val_list": "train"}
                 parser = bundle.parser(f"train_{stage}.yaml", **own)
                 parsed(parser, "initialize::1")
-                trainer = parsed(parser, "train::trainer")
+                with contextlib.redirect_stderr(io.StringIO()):
+                    trainer = parsed(parser, "train::trainer")
                 times: list[float] = []
                 trainer.add_event_handler(
                     Events.ITERATION_COMPLETED, lambda _, times=times: times.append(time.monotonic())
                 )
                 trainer.logger.setLevel("WARNING")
-                trainer.run()
+                # bars of its own
+                with contextlib.redirect_stderr(io.StringIO()):
+                    trainer.run()
                 found[size][stage] = float(np.mean(np.diff(times)))
                 if stage == "gan":
                     import torch
@@ -462,7 +491,7 @@ def costs(findings: Findings, speeds: Mapping[int, Mapping[str, float]]) -> list
     return lines
 
 
-def lists_of(findings: Findings, root: Path) -> tuple[dict[str, list[dict[str, Any]]], str]:
+def lists_of(findings: Findings) -> tuple[dict[str, list[dict[str, Any]]], str]:
     """The lists of the new bundle's own datalist, and what was done where there was none to validate on."""
     lists: dict[str, list[dict[str, Any]]] = {"train": [], "unlabeled": []}
     for fact in findings.facts:
@@ -564,7 +593,6 @@ def write_inference(plan: Plan, base: Bundle, path: Path) -> None:
         **{f"network_def::{key}": plan[key] for key in ("size", "channel_base", "channel_max", "latent_dim")},
     }
     comments = {"largest_components": plan.reasons["largest_components"]}
-    dropped = []
     if plan["spatial_dims"] == 3:
         low, high = plan["window"]
         window = {"level": (low + high) / 2, "width": high - low, "scale": "hu"}
@@ -587,14 +615,14 @@ def write_inference(plan: Plan, base: Bundle, path: Path) -> None:
             "preparation::transforms": [f"@steps::{step}" for step in chain],
             "steps::scale::b_min": 0.0 if equalised else -1.0,
             "threshold": 0.5,
+            # what headers say is not known of a new task
+            "steps::read::reader::expected": {},
         }
         comments["threshold"] = "probability from which a pixel is foreground, of one class"
-        dropped.append("steps::read::reader::expected")
         if plan["channels"] == 3:
-            flips = [[-1]] if plan["flip"] else []
+            flips = [[-1]] if plan["flip"] is True else []
             values["inferer::flips"] = flips
-            dropped.append("steps::light")
-    text = edited(base.root / "configs" / "inference.yaml", values, dropped=dropped, header=header, comments=comments)
+    text = edited(base.root / "configs" / "inference.yaml", values, header=header, comments=comments)
     path.write_text(text, encoding="utf-8")
 
 
@@ -614,6 +642,7 @@ def write_settings(plan: Plan, base: Bundle, lists: Mapping[str, Any], path: Pat
         "image_lists": [*unlabelled, "train"],
         **{f"{stage}::steps_per_epoch": steps for stage, steps in plan["steps_per_epoch"].items()},
         "gan::adaptation_images": plan["adaptation_images"],
+        "encoder::fit_gradients": plan["fit_gradients"],
         "unet::readings": [{}],
         "encoder::rehearse": True,
     }
@@ -624,6 +653,9 @@ def write_settings(plan: Plan, base: Bundle, lists: Mapping[str, Any], path: Pat
         values |= {f"{place}::{key}": value for key, value in moved.items()}
     if plan["spatial_dims"] == 3:
         values |= {"unet::augmentation::curve": 0.35, "encoder::augmentation::curve": 0.35}
+    else:
+        mean_iou = ["mean_iou"] * (len(plan["classes"]) > 1)
+        values["scores"] = ["dice", "iou", *mean_iou, "hausdorff95_mm", "hausdorff95_pixel"]
     header = (
         "What is this bundle's own in training and scoring. train_gan.yaml, train_encoder.yaml and evaluate.yaml,\n"
         'which all bundles share, take it from here: "%configs/settings.yaml::..."'
@@ -733,6 +765,8 @@ def make(
     tell("reading the images and labels")
     findings = check(path, root=root, lists=list(chosen), train_list=learned)
     if "classes" in given:
+        if len(given["classes"]) != len(findings.classes):
+            raise ValueError(f"the plan names {len(given['classes'])} classes, labels hold {len(findings.classes)}")
         findings.classes = list(given["classes"])
     if not findings.ready:
         problems = findings.problems()
@@ -740,21 +774,20 @@ def make(
         raise ValueError(
             "\n".join(["this cannot be trained:", *problems[:20]]) + more + f"\nsemgan check {path} shows all"
         )
-    own_lists, held = lists_of(findings, folder)
+    own_lists, held = lists_of(findings)
     name = folder_name(folder)
     told = [f"labels: {held}"] if held else []
     first = make_plan(findings, learned, name=name, hours=hours, given=given)
     speeds: dict[int, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        # a bundle of any size, to measure with
-        trial = write_bundle(first, own_lists, Path(temporary) / "trial").root
+    if given.get("size") == first["size"] and given.get("seconds_per_step"):
+        speeds = {first["size"]: given["seconds_per_step"]}
+    else:
+        tell("measuring the speed of this machine")
         few = {key: items[:4] for key, items in own_lists.items() if key in ("train", "unlabeled")}
         few.setdefault("unlabeled", [{k: v for k, v in item.items() if k != "label"} for item in few["train"]])
-        known = given.get("seconds_per_step") if given.get("size") == first["size"] else None
-        if known:
-            speeds = {first["size"]: known}
-        else:
-            tell("measuring the speed of this machine")
+        with tempfile.TemporaryDirectory() as temporary:
+            # a bundle of any size, to measure with
+            trial = write_bundle(first, own_lists, Path(temporary) / "trial").root
             speeds = measured(trial, first, hours, given, few)
     result = make_plan(findings, learned, name=name, hours=hours, given=given, speeds=speeds)
     bundle = write_bundle(result, own_lists, folder)

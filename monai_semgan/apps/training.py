@@ -43,6 +43,8 @@ STAGES = {
 # shares of the time where a bundle names none, and that of the evaluation and the report
 SHARES = {"unet": 0.22, "gan": 0.28, "encoder": 0.25, "student": 0.25}
 EVALUATION = 0.12
+# of the encoder's time, for what is fitted at its end
+FIT = 0.15
 # answers that are compared, the quickest first: weights, and settings of the evaluation
 ANSWERS: dict[str, dict[str, Any]] = {
     "student": {"displayable_configs::answer": "student"},
@@ -143,7 +145,7 @@ class Clock:
                 self.finished = [stage for stage in self.finished if stage == "gan"]
             else:
                 self.finished, self.again = [], ["encoder"]
-        self.planned = hours if hours is not None else state.get("hours")
+        self.planned = max(hours or 0, state.get("hours") or 0) or None
         self.began = time.monotonic()
 
     def used(self, stage: str | None = None) -> float:
@@ -217,16 +219,24 @@ def train(job: Job, configs: Sequence[str] = ()) -> None:
         evaluate_and_choose(job, clock)
         clock.add("evaluation", time.monotonic() - began)
         began = time.monotonic()
-    calibrate_on(job, job.weights, None if job.hours is None else max(30.0, clock.left(1.0)))
+    weights = own_weights(job) if job.own else job.weights
+    calibrate_on(job, weights, None if job.hours is None else max(30.0, clock.left(1.0)))
     clock.add("calibration", time.monotonic() - began)
-    if job.own:
-        target = job.bundle.root / "models" / "model.pt"
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(job.weights, target)
     if job.evaluate:
         from monai_semgan.reports.training_report import write_report
 
         print(f"report: {write_report(job.bundle, job.output, [job.val_list, *job.test_lists])}", flush=True)
+
+
+def own_weights(job: Job) -> Path:
+    """Put the weights into the user's bundle, with the U-Net as the student where it answers better."""
+    weights = job.bundle.root / "models" / "model.pt"
+    weights.parent.mkdir(exist_ok=True)
+    if read_record(job.output / "evaluation" / "answer.json").get("answer") == "unet":
+        put_student(job.output / "unet" / "model.pt", job.output / "encoder" / "model.pt", weights)
+    else:
+        shutil.copyfile(job.weights, weights)
+    return weights
 
 
 def minutes(seconds: float) -> str:
@@ -240,7 +250,8 @@ def run_stage(job: Job, stage: str, seconds: float | None, configs: Sequence[str
     unet, gan = job.output / "unet" / "model.pt", Path(job.generator or job.output / "gan" / "state.pt")
     encoder = job.output / "encoder" / "model.pt"
     settings: dict[str, Any] = {**job.common, **job.data, "train_list": job.train_list}
-    settings |= {"output_dir": job.output / stage, "seconds": seconds}
+    own = seconds * (1 - FIT) if seconds is not None and stage == "encoder" else seconds
+    settings |= {"output_dir": job.output / stage, "seconds": own}
     if stage != "unet":
         settings["image_lists"] = [*job.image_lists, job.train_list]
     if stage == "encoder":
@@ -280,7 +291,7 @@ def put_student(unet: Path, encoder: Path, weights: Path) -> None:
 def calibrate_on(job: Job, weights: Path, seconds: float | None = None) -> None:
     """Let the weights know images of their kind and predict the Dice of their masks, where there are enough images."""
     lists = [job.train_list, *job.image_lists]
-    root = {"dataset_dir": job.root} if job.root else {}
+    root: dict[str, Any] = {"dataset_dir": job.root} if job.root else {}
     few: dict[str, Any] = {}
     if seconds is not None:
         # of an image, by the evaluation of the answer
@@ -343,14 +354,16 @@ def evaluate(job: Job, answer: str, list_key: str, weights: Path, most: int | No
     """
     folder = job.output / "evaluation" / answer / list_key
     marker = folder / "weights.json"
-    state = {"weights": weights.stat().st_mtime, "most": most}
+    # the weights themselves change when they are calibrated
+    made = weights.with_name("state.pt")
+    state = {"weights": (made if made.is_file() else weights).stat().st_mtime, "most": most}
     done = read_record(marker)
     if done == state or (done.get("weights") == state["weights"] and most is not None):
         return 0.0
     base = Path(job.root) if job.root else job.datalist.parent
     items = read_datalist(job.datalist, list_key, base)
     if most is not None and most < len(items):
-        items = [items[int(place)] for place in np.linspace(0, len(items) - 1, most).round()]
+        items = [items[round(place)] for place in np.linspace(0, len(items) - 1, most).tolist()]
     folder.mkdir(parents=True, exist_ok=True)
     subset = folder / "datalist.json"
     subset.write_text(json.dumps({list_key: items}), encoding="utf-8")
@@ -407,14 +420,12 @@ def choose_answer(job: Job, speeds: Mapping[str, float]) -> None:
     told = ", ".join(f"{TITLES[answer]} {value:.3f}" for answer, value in means.items())
     why = f"mean {score} on {len(common)} of {job.val_list}: {told}"
     text = f"By default this bundle answers with the {TITLES[best]}: {why}."
-    record = {"answer": best, "score": score, "means": means, "why": text}
-    record["seconds_per_image"] = round(speeds.get(best, 0.0), 3)
+    per_image = round(speeds.get(best, 0.0), 3)
+    record = {"seconds_per_image": per_image, "answer": best, "score": score, "means": means, "why": text}
     (job.output / "evaluation" / "answer.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(text, flush=True)
     if not job.own:
         return
-    if best == "unet":
-        put_student(job.output / "unet" / "model.pt", job.output / "encoder" / "model.pt", job.weights)
     values = {
         "displayable_configs::answer": "student" if best in ("student", "unet") else "gan",
         "displayable_configs::refine_steps": 0 if best == "encoder" else -1,

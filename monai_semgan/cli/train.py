@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int | None:
     check_path(options.datalist, "datalist {} does not exist")
     from monai_semgan.apps.training import SHARES, Job, train
     from monai_semgan.bundle import Bundle
+    from monai_semgan.handlers.time_budget import read_record
 
     bundle = Bundle(options.bundle)
     settings = bundle.read("settings.yaml")
@@ -74,20 +75,23 @@ def run(options: argparse.Namespace) -> int | None:
     # another datalist has lists of its own
     own_lists = own if not options.datalist else {}
     lists = [name for name in settings["image_lists"] if name != settings["train_list"]] if own_lists else ["unlabeled"]
+    output = Path(options.output or bundle.root / "runs")
     several = distributed("multi_gpu_train.yaml")
     common: dict[str, Any] = {"num_workers": options.workers}
     train(
         Job(
             bundle=bundle,
             datalist=Path(datalist),
-            output=Path(options.output or bundle.root / "runs"),
+            output=output,
             train_list=options.train_list or (settings["train_list"] if own_lists else "train"),
             image_lists=options.image_lists if options.image_lists is not None else lists,
             val_list=options.val_list or own_lists.get("val_list", "val"),
             test_lists=options.test_lists if options.test_lists is not None else own_lists.get("test_lists", []),
             root=options.root,
             stages=[stage for stage in STAGES if stage in options.stages],
-            hours=options.hours or own.get("hours"),
+            # without a word the time that it was given before
+            hours=options.hours
+            or (max(own["hours"], read_record(output / "time.json").get("hours") or 0) if own else None),
             shares=own.get("shares", SHARES),
             generator=options.generator,
             settings=read_settings(options.settings),

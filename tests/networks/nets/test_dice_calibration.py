@@ -27,12 +27,15 @@ def test_confidence_in_closed_form() -> None:
     assert soft_dice_confidence(logits) == pytest.approx(2 * 1.5 / (1.8 + 2), rel=1e-5)
 
 
-def test_confidence_counts_all_foreground_classes() -> None:
+def test_confidence_is_the_mean_over_the_classes_that_are_shown() -> None:
     logits = torch.randn(3, 4, 5)
     p = torch.softmax(logits, dim=0)
-    mask = torch.nn.functional.one_hot(p.argmax(0), 3).movedim(2, 0)[1:]
-    expected = 2 * (p[1:] * mask).sum() / (p[1:].sum() + mask.sum())
-    assert soft_dice_confidence(logits) == pytest.approx(expected.item(), rel=1e-5)
+    mask = torch.nn.functional.one_hot(p.argmax(0), 3).movedim(2, 0)
+    expected = [2 * (p[c] * mask[c]).sum() / (p[c].sum() + mask[c].sum()) for c in (1, 2)]
+    assert soft_dice_confidence(logits) == pytest.approx(float(sum(expected)) / 2, rel=1e-5)
+    # a class that the image does not show says nothing
+    absent = torch.cat([logits, torch.full((1, 4, 5), -20.0)])
+    assert soft_dice_confidence(absent) == pytest.approx(float(sum(expected)) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(-20.0, 1.0), (20.0, 1.0), (-0.01, 0.0)])
