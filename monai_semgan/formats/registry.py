@@ -575,6 +575,7 @@ class FormatReader(ImageReader):
             ``Modality``. Files that say another are refused, those that say nothing pass. Words of several, such as
             "PORTABLE CHEST", are met by each of them.
         insist: whether such files are taken all the same, with a warning.
+        modality: what the user says that volumes are, "ct" or "mri". What a file says counts, with a warning.
     """
 
     def __init__(
@@ -583,12 +584,14 @@ class FormatReader(ImageReader):
         label: bool = False,
         expected: Mapping[str, Sequence[str]] | None = None,
         insist: bool = False,
+        modality: str | None = None,
     ) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
         self.label = label
         self.expected = {tag: tuple(words) for tag, words in (expected or {}).items()}
         self.insist = insist
+        self.modality = modality
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Tell whether all of the files and folders are of a known format."""
@@ -617,6 +620,9 @@ class FormatReader(ImageReader):
             raise ValueError(f"{REFUSED}: {'; '.join(told)}. --insist segments it all the same")
         if told:
             image.meta |= {"check": SUSPICIOUS, "warnings": [*image.meta.get("warnings", ()), *told]}
+        if self.modality and (found := image.meta.get("modality", self.modality)) != self.modality:
+            other = f"its Modality says that it is {found}, not {self.modality} as was asked for: taken as {found}"
+            image.meta["warnings"] = [*image.meta.get("warnings", ()), other]
         return image.as_tensor(), {**image.meta, "affine": image.affine.numpy()}
 
 
