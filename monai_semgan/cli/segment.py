@@ -70,6 +70,8 @@ def inference_settings(options: argparse.Namespace) -> dict[str, Any]:
         "num_workers": options.workers,
         "ckpt_path": options.weights,
         "modality": modality,
+        # so that a file that says another is told of
+        "steps::read::reader::modality": modality,
         "insist": options.insist,
         "resume": options.resume,
     }

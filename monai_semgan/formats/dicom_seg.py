@@ -141,8 +141,9 @@ def of_image(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.Da
         # a frame of reference alone places nothing, and readers take no spacing without a thickness
         header.pop("FrameOfReferenceUID", None)
         header.pop("PixelSpacing", None)
-    elif not header.get("SliceThickness"):
-        header.SliceThickness = 1
+    else:
+        header.SliceThickness = header.get("SliceThickness") or 1
+        in_one_frame([header])
     return [header], values.T[None]
 
 
@@ -166,10 +167,12 @@ def of_series(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.D
             # equal but for rounding
             header.ImageOrientationPatient = headers[0].ImageOrientationPatient
             header.SliceThickness = header.get("SliceThickness") or gap
+        in_one_frame(headers)
         return headers, np.stack(masks)
     if len({one.file for one in stack.slices}) > 1:
         raise ValueError("its frames lie in several files")
     header = referred(open_dicom(stack.slices[0].file, stop_before_pixels=True))
+    in_one_frame([header])
     shared, frames = header.SharedFunctionalGroupsSequence[0], header.PerFrameFunctionalGroupsSequence
     for tag in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
         if tag not in shared:
@@ -179,6 +182,14 @@ def of_series(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.D
     for one, own in zip(stack.slices, masks, strict=True):
         array[one.frame] = own
     return [header], array
+
+
+def in_one_frame(headers: Sequence[pydicom.Dataset]) -> None:
+    """Give slices that are placed, but in no frame of reference, one that is their series' own, always the same."""
+    if not all(header.get("FrameOfReferenceUID") for header in headers):
+        own = generate_uid(entropy_srcs=[str(headers[0].get("SeriesInstanceUID"))])
+        for header in headers:
+            header.FrameOfReferenceUID = own
 
 
 def referred(header: pydicom.Dataset) -> pydicom.Dataset:

@@ -584,6 +584,7 @@ class FormatReader(ImageReader):
             "PORTABLE CHEST", are met by each of them.
         insist: whether such files are taken all the same, with a warning.
         indices: whether the values are class indices: those of a palette then count, and not its colours.
+        modality: what the user says that volumes are, "ct" or "mri". What a file says counts, with a warning.
     """
 
     def __init__(
@@ -593,6 +594,7 @@ class FormatReader(ImageReader):
         expected: Mapping[str, Sequence[str]] | None = None,
         insist: bool = False,
         indices: bool = False,
+        modality: str | None = None,
     ) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
@@ -600,6 +602,7 @@ class FormatReader(ImageReader):
         self.expected = {tag: tuple(words) for tag, words in (expected or {}).items()}
         self.insist = insist
         self.indices = indices
+        self.modality = modality
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Tell whether all of the files and folders are of a known format."""
@@ -628,6 +631,9 @@ class FormatReader(ImageReader):
             raise ValueError(f"{REFUSED}: {'; '.join(told)}. --insist segments it all the same")
         if told:
             image.meta |= {"check": SUSPICIOUS, "warnings": [*image.meta.get("warnings", ()), *told]}
+        if self.modality and (found := image.meta.get("modality", self.modality)) != self.modality:
+            other = f"its Modality says that it is {found}, not {self.modality} as was asked for: taken as {found}"
+            image.meta["warnings"] = [*image.meta.get("warnings", ()), other]
         return image.as_tensor(), {**image.meta, "affine": image.affine.numpy()}
 
 

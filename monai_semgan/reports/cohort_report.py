@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import io
 import json
 import logging
@@ -58,6 +59,10 @@ PLACED = {*FILES, "look", "check", *QUALITY}
 STATISTICS = ("n", "mean", "std", "median", "min", "max")
 # which images a run did, beside its reports
 STATES = "inputs"
+# hidden folder of the files that are not whole yet
+UNFINISHED = ".unfinished"
+# why no further file can be written
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # what a spreadsheet takes for a formula
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
@@ -71,6 +76,8 @@ class CohortReport:
     :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors and predicted Dice go to
     ``masks/NAME_slices.csv``. A bar counts images where standard error is a terminal.
 
+    Files get their names when they are whole, so that a kill leaves none that is cut off.
+
     ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did: "ok", with
     warnings of its reading as message, "failed", or "skipped", what is no image and was not to be done. Paths of masks
     and overlays are relative to it. ``report.json`` has the same at the end of a run. Text that a spreadsheet would
@@ -81,7 +88,8 @@ class CohortReport:
 
     Processes that share a cohort (``torchrun``), as ``torch.distributed`` has joined them before, each write
     ``report.RANK.csv``; at the end, when all have arrived, the first joins them into ``report.csv``. With ``resume``,
-    ``finished`` lists what earlier runs did, whichever process it was, and rows are added to theirs. ``inputs.csv``
+    ``finished`` lists what earlier runs did, whichever process it was, and rows are added to theirs; images whose files
+    are gone are done again. ``inputs.csv``
     tells which files the rows are of: an image of the same name from elsewhere, or one that has changed, is done again.
 
     With ``about``, ``report.html`` is written at the end, and when the user interrupts the run: one file that needs no
@@ -156,7 +164,12 @@ class CohortReport:
         # a process's own is newer than what was joined before
         for path in sorted(self.output_dir.glob(f"{STATES}*.csv"), reverse=True):
             states |= {row["file"]: row["state"] for row in read_csv(path)[1]}
-        return {row["file"]: states.get(row["file"]) for row in self._earlier() if row["status"] == "ok"}
+        return {row["file"]: states.get(row["file"]) for row in self._earlier() if self._is_done(row)}
+
+    def _is_done(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether an image was segmented and its files are still there."""
+        files = [self.output_dir / row[name] for name in ("mask", "overlay") if row[name]]
+        return row["status"] == "ok" and all(file.is_file() and file.stat().st_size > 0 for file in files)
 
     @property
     def failed(self) -> int:
@@ -189,6 +202,7 @@ class CohortReport:
     def started(self, engine: Engine) -> None:
         """Begin the CSV file, or go on with it."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
         own = self.path.is_file() and self.resume
         dataset = engine.data_loader.dataset  # type: ignore[attr-defined]
         # an image of the same name that is done again
@@ -217,14 +231,24 @@ class CohortReport:
             self.terminal.enter_context(logging_redirect_tqdm())
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Write the files of a batch, log its images and append their rows, one image after the other."""
+        """Write the files of a batch, log its images and append their rows, one image after the other.
+
+        Raises:
+            OSError: when the disk is full or may not be written to, so that no other image could be kept either.
+        """
         predictions: list[Prediction] = engine.state.output  # type: ignore[assignment]
         for prediction in predictions:
-            row = self._row(prediction, self._write(prediction))
+            try:
+                row = self._row(prediction, self._write(prediction))
+                write_csv(self.path, self.columns, [row], append=True)
+                self._keep_state(prediction)
+            except OSError as error:
+                if error.errno in FULL:
+                    told = f"{error.strerror}, {len(self.rows)} of {self.total} images are done"
+                    raise OSError(error.errno, told, str(self.output_dir)) from error
+                raise
             self.rows.append(row)
             self._log(row)
-            write_csv(self.path, self.columns, [row], append=True)
-            self._keep_state(prediction)
             self.bar.update()
 
     def _keep_state(self, prediction: Prediction) -> None:
@@ -258,11 +282,20 @@ class CohortReport:
                     # coloured lines would be blurred with half of the colours' pixels
                     place = self._place("thumbnails", f"{name}.jpg")
                     Image.fromarray(small).save(place, quality=75, subsampling=0)
+            self._finish()
         except Exception as error:
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             logger.debug("results could not be written", exc_info=True)
             prediction.failure = failure_reason(error)
             return {}
-        return {column: file.relative_to(self.output_dir).as_posix() for column, file in files.items()}
+        return {column: file.relative_to(self.unfinished).as_posix() for column, file in files.items()}
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder of this process for files that are not whole yet."""
+        return self.output_dir / f"{UNFINISHED}.{self.rank}"
 
     def _slices(self, prediction: Prediction) -> list[dict[str, Any]]:
         """What is known of each slice of a volume, from the feet; empty of an image."""
@@ -298,10 +331,20 @@ class CohortReport:
         return self.orient({"image": MetaTensor(array, affine=mask.affine)})["image"][0].numpy()  # type: ignore[misc]
 
     def _place(self, folder: str, name: str) -> Path:
-        """Path of a result, its folder made."""
-        path = self.output_dir / folder / name
+        """Path of a result until it is whole, its folder made."""
+        path = self.unfinished / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def _finish(self) -> None:
+        """Bring the results of an image, which are whole, to where they belong."""
+        for file in sorted(self.unfinished.rglob("*")):
+            place = self.output_dir / file.relative_to(self.unfinished)
+            if file.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+            else:
+                file.replace(place)
+        shutil.rmtree(self.unfinished)
 
     def _draw(self, prediction: Prediction, mask: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
         """Draw the image with the outlines of the label, if there is one, and of each class of the mask, and small."""
@@ -376,7 +419,7 @@ class CohortReport:
                 summary[name] = foretold
         counts = {"images": images, "failed": self.failed, "patients": len(patients)}
         text = json.dumps({**counts, **summary}, indent=2)
-        (self.output_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
+        write_text(self.output_dir / "summary.json", text + "\n")
         for key, values in summary.items():
             if key in self.scores and values["n"]:
                 engine.state.metrics[key] = values["mean"]
@@ -440,8 +483,8 @@ class CohortReport:
         for row in self.rows:
             known = {column: formats.text_of(v) if isinstance(v := row[column], str) else v for column in plain}
             images.append({**known, **({"measurements": self._sizes(row)} if row["status"] == "ok" else {})})
-        path = self.output_dir / "report.json"
-        path.write_text(json.dumps({"images": images}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps({"images": images}, indent=2, ensure_ascii=False)
+        write_text(self.output_dir / "report.json", text + "\n")
 
     def _sort(self) -> None:
         """Put what a user has to look at first: failures, then masks from the lowest predicted Dice on."""
@@ -517,7 +560,7 @@ class CohortReport:
         """The rows of all reports, a file that was ok once before one that failed."""
         rows: dict[str, dict[str, Any]] = {}
         # of this run before those of others
-        for row in [*self.rows, *self._earlier()]:
+        for row in [*self.rows, *(row for row in self._earlier() if row["status"] != "ok" or self._is_done(row))]:
             if row["file"] not in rows or rows[row["file"]]["status"] != "ok":
                 rows[row["file"]] = row
         return sorted(rows.values(), key=lambda row: row["file"])
@@ -570,7 +613,7 @@ def prediction_scores(rows: Iterable[dict[str, Any]], low: float) -> dict[str, A
         low: Dice below which a mask is bad.
 
     Returns:
-        "n"; "spearman", the rank correlation; "mean_absolute_error"; "coverage", the share of masks whose Dice lies in
+        "n"; "spearman", the rank correlation (None where all are equal); "mean_absolute_error"; "coverage", the share of masks whose Dice lies in
         its interval; "auroc", the probability that a bad mask has the lower prediction of a bad and a good one (None
         where all are alike). Empty for less than two such rows.
     """
@@ -581,9 +624,10 @@ def prediction_scores(rows: Iterable[dict[str, Any]], low: float) -> dict[str, A
     bad = true < low
     pairs = found[bad][:, None], found[~bad][None]
     auroc = ((pairs[0] < pairs[1]) + 0.5 * (pairs[0] == pairs[1])).mean() if bad.any() and not bad.all() else None
+    vary = np.ptp(found) > 0 and np.ptp(true) > 0
     return {
         "n": len(known),
-        "spearman": rounded(spearmanr(found, true).statistic),
+        "spearman": rounded(spearmanr(found, true).statistic) if vary else None,
         "mean_absolute_error": rounded(np.abs(found - true).mean()),
         "coverage": rounded(((below <= true) & (true <= above)).mean()),
         "auroc": rounded(auroc),
@@ -696,9 +740,17 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]
     target.replace(path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, all or nothing."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
 def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Read the columns and the rows that :func:`write_csv` wrote, as they were given to it."""
-    text = path.read_text(encoding="utf-8")
+    # spreadsheets write a mark first
+    text = path.read_text(encoding="utf-8-sig")
     # a kill may have cut the last line short
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
     rows = [

@@ -26,6 +26,8 @@ from monai_semgan.networks.label_map import decided
 
 logger = logging.getLogger(__name__)
 
+# what files may say that they are
+MODALITIES = ("ct", "mri")
 SCALES = ("auto", "hu", "8bit")
 # largest value of 8 bits
 TOP = 255.0
@@ -70,6 +72,11 @@ class ByModalityd(InvertibleTransform):
         if found not in self.transforms:
             raise ValueError(f"modality is {found!r}, known are {', '.join(self.transforms)}")
         d = dict(self.transforms[found](data))
+        for value in d.values():
+            said = value.meta.get("modality") if isinstance(value, MetaTensor) else None
+            if said and self.modality_key in data and said != found and found in MODALITIES:
+                other = f"its Modality says that it is {said}, its item that it is {found}: taken as {found}"
+                value.meta["warnings"] = list(dict.fromkeys([*value.meta.get("warnings", ()), other]))
         for key, value in d.items():
             if isinstance(value, MetaTensor):
                 d[key] = self.push_transform(value, extra_info={"modality": found})

@@ -38,7 +38,11 @@ def test_the_file_tells_the_modality_before_the_setting_and_after_the_item(tmp_p
     image = read(tmp_path, 3)
     scale = ByModalityd({"ct": lambda d: d | {"by": "ct"}, "mri": lambda d: d | {"by": "mri"}}, "ct")
     assert scale({"image": image})["by"] == "mri"
-    assert scale({"image": image, "modality": "ct"})["by"] == "ct"
+    asked = scale({"image": image, "modality": "ct"})
+    assert asked["by"] == "ct"
+    (told,) = asked["image"].meta["warnings"]
+    assert told == "its Modality says that it is mri, its item that it is ct: taken as ct"
+    assert "warnings" not in scale({"image": read(tmp_path, 3), "modality": "mri"})["image"].meta
     decide = ThresholdByModalityd("pred", {"ct": 0.7, "mri": 0.5}, "ct")
     pred = torch.tensor([[0.4, 0.6, 0.8]])
     assert decide({"image": image, "pred": pred})["pred"].tolist() == [[0, 1, 1]]
