@@ -15,6 +15,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import requests
 import torch
 from PIL import Image
 
@@ -247,6 +248,24 @@ def test_answers_go_to_those_who_asked_also_among_bad_requests(
             f"\n{REQUESTS} requests of {CLIENTS} clients, {len(served)} served: median {np.median(served):.2f} s, "
             f"95 % {np.quantile(served, 0.95):.2f} s, longest {served[-1]:.2f} s"
         )
+
+
+def test_answers_leave_when_they_are_ready(client: MONAILabelClient, url: str) -> None:
+    begin = time.time()
+    ends: list[float] = []
+
+    def ask() -> None:
+        assert requests.post(f"{url}/infer/{LUNG}?image=png").status_code == 200
+        ends.append(time.time() - begin)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    client.info()
+    told = time.time() - begin
+    for thread in threads:
+        thread.join()
+    assert len(ends) == 8 and min(ends) < max(ends) / 2 and told < max(ends) / 2
 
 
 def test_annotators_correct_the_model_learns_and_the_next_study_is_the_least_understood(
