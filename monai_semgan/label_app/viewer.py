@@ -16,7 +16,6 @@ from monailabel.endpoints.user.auth import RBAC
 
 from monai_semgan.label_app.refusal import BadRequest
 
-FOLDER = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
 FONTS = "https://fonts.googleapis.com/css"
 INTER = "?family=Inter:100,300,400,500,700&display=swap"
 # a cookie of another port's page would win over what it is preset to
@@ -49,11 +48,12 @@ router = APIRouter()
 )
 def ohif(path: str) -> Response:
     """Give a file of the viewer; its pages are all the one page."""
-    file = (FOLDER / path).resolve()
-    if not file.is_relative_to(FOLDER):
+    folder = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
+    file = (folder / path).resolve()
+    if not file.is_relative_to(folder.resolve()):
         raise BadRequest(f"{path!r} is no file of the viewer", 404)
     if not file.is_file():
-        file = FOLDER / "index.html"
+        file = folder / "index.html"
     headers = {"Content-Security-Policy": POLICY}
     kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
     if file.suffix not in CHANGES:
