@@ -16,12 +16,15 @@ from typing import Any
 
 import anyio
 from fastapi import APIRouter
+from fastapi.responses import FileResponse
 from monailabel.config import settings
+from monailabel.endpoints import model
 from monailabel.endpoints.infer import ResultType
 from monailabel.interfaces.utils.app import app_instance
 
 from monai_semgan.formats import stem
 from monai_semgan.label_app.names import check_image_file, check_request
+from monai_semgan.label_app.pacs import PacsStudies
 from monai_semgan.label_app.refusal import BadRequest
 
 # what is named in an address, by its first word
@@ -45,6 +48,9 @@ def served(module: ModuleType) -> APIRouter:
     """
     router = APIRouter()
     for route in module.router.routes:
+        if module is model and not route.methods <= {"GET", "HEAD"}:
+            # weights come as files; here they would be written over those in use
+            continue
         router.add_api_route(
             route.path,
             shielded(route.endpoint, route.path, route.methods),
@@ -73,6 +79,9 @@ def shielded(endpoint: Callable[..., Any], path: str, methods: set[str]) -> Call
 
     def answer(**given: Any) -> Any:
         check(kind, path, methods, given)
+        datastore = app_instance().datastore()
+        if (path, methods) == ("/datastore/image", {"GET"}) and isinstance(datastore, PacsStudies):
+            return download(datastore, given["image"])
         segmentation = given.get("output") == ResultType.dicom_seg
         if segmentation:
             # written like any other format, not by MONAI Label's own tools
@@ -120,6 +129,17 @@ def check(kind: str, path: str, methods: set[str], given: dict[str, Any]) -> Non
         user = given["user"]
         # who it was is the token's to say
         given["params"] = with_params(given, reader=user.name or user.username)
+
+
+def download(datastore: PacsStudies, image: str) -> FileResponse:
+    """Give an image of a PACS as one file.
+
+    Raises:
+        BadRequest: when there is none.
+    """
+    if not (file := datastore.download(image)):
+        raise BadRequest(f"there is no image {image!r} in the PACS", 404)
+    return FileResponse(file, filename=PurePath(file).name)
 
 
 def with_params(given: dict[str, Any], **more: Any) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import requests
@@ -103,10 +104,10 @@ class PacsStudies(StudyFolder):
         self.session.mount("https://", Impatient())
         prefixes = {f"{kind}_url_prefix": getattr(settings, f"MONAI_LABEL_{kind.upper()}_PREFIX") for kind in SERVICES}
         self.client = DICOMwebClientX(self.url, session=self.session, **prefixes)
-        # network and lists: one thread at a time
-        self.asking = threading.RLock()
+        # one thread at a time asks for lists, one fetches
+        self.asking, self.fetching = threading.Lock(), threading.RLock()
         self.asked: dict[str, tuple[float, Any]] = {}
-        self.known: dict[str, Label | None] = {}
+        self.known: dict[str, Label] = {}
         folder = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or os.path.join(Path.home(), ".cache", "monai-semgan", "pacs")
         digest = hashlib.sha256(self.url.encode()).hexdigest()[:16]
         super().__init__(os.path.join(folder, digest), read_only=True)
@@ -126,8 +127,19 @@ class PacsStudies(StudyFolder):
     def _reconcile_datastore(self) -> None:
         """Nothing lies in the folder that the PACS does not have."""
 
-    def current(self, what: str, ask: Callable[[], T]) -> T:
-        """What the PACS answered a moment ago, or now."""
+    def current(self, what: str, ask: Callable[[], T], at_once: bool = False) -> T:
+        """What the PACS answered a moment ago, or now.
+
+        Args:
+            what: "images" or "labels".
+            ask: asks the PACS.
+            at_once: whether an older answer will do while it is asked again.
+        """
+        when, answer = self.asked.get(what, (-CURRENT, None))
+        if at_once and answer is not None:
+            if time.monotonic() - when >= CURRENT and not self.asking.locked():
+                threading.Thread(target=self.current, args=(what, ask), daemon=True).start()
+            return answer
         with self.asking:
             when, answer = self.asked.get(what, (-CURRENT, None))
             if time.monotonic() - when >= CURRENT:
@@ -138,9 +150,9 @@ class PacsStudies(StudyFolder):
 
     # images
 
-    def images(self) -> dict[str, Study]:
+    def images(self, at_once: bool = False) -> dict[str, Study]:
         """The images by id: the UID of a series, or of an instance where a series holds several projection images."""
-        return self.current("images", self.ask_images)
+        return self.current("images", self.ask_images, at_once)
 
     def ask_images(self) -> dict[str, Study]:
         """Ask the PACS which images there are."""
@@ -182,7 +194,7 @@ class PacsStudies(StudyFolder):
         if study is None:
             return ""
         folder = Path(self._datastore_path, "images", image_id)
-        with self.asking:
+        with self.fetching:
             # a series may have grown
             if len(list(folder.glob("*.dcm"))) != study.instances:
                 self.fetch(study, folder)
@@ -205,6 +217,21 @@ class PacsStudies(StudyFolder):
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+    def download(self, image_id: str) -> str:
+        """Give an image as one file: a series of slices as NIfTI, on whose grid a label may be sent back."""
+        path = self.get_image_uri(image_id)
+        if not path or not os.path.isdir(path):
+            return path
+        file = Path(f"{path}.nii.gz")
+        with self.fetching:
+            if not file.exists() or file.stat().st_mtime < os.stat(path).st_mtime:
+                image = formats.read(path, 3)
+                array = np.asarray(image)[0].reshape(image.meta["file_shape"])
+                partial = file.with_name(f".{uuid.uuid4().hex}.nii.gz")
+                nib.save(nib.Nifti1Image(array, image.meta["file_affine"]), partial)
+                partial.rename(file)
+        return str(file)
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         """What is known of an image, its identifiers among it."""
@@ -240,9 +267,9 @@ class PacsStudies(StudyFolder):
 
     # labels
 
-    def labels(self) -> dict[str, Label]:
+    def labels(self, at_once: bool = False) -> dict[str, Label]:
         """The newest final label of each image, by the image's id."""
-        return self.current("labels", self.ask_labels)
+        return self.current("labels", self.ask_labels, at_once)
 
     def ask_labels(self) -> dict[str, Label]:
         """Ask the PACS which labels there are."""
@@ -251,22 +278,19 @@ class PacsStudies(StudyFolder):
             found = Dataset.from_json(item)
             uid = str(found.SOPInstanceUID)
             if uid not in self.known:
-                self.known[uid] = self.ask_label(str(found.StudyInstanceUID), str(found.SeriesInstanceUID), uid)
-            label = self.known[uid]
-            if label is None:
-                continue
-            for image in label.images:
-                if image not in newest or newest[image].place < label.place:
-                    newest[image] = label
+                try:
+                    self.known[uid] = self.ask_label(str(found.StudyInstanceUID), str(found.SeriesInstanceUID), uid)
+                except (requests.RequestException, ValueError, AttributeError) as error:
+                    logger.warning("label %s is passed over: %s", uid, error)
+                    continue
+            for image in self.known[uid].images:
+                if image not in newest or newest[image].place < self.known[uid].place:
+                    newest[image] = self.known[uid]
         return newest
 
-    def ask_label(self, study: str, series: str, instance: str) -> Label | None:
+    def ask_label(self, study: str, series: str, instance: str) -> Label:
         """Ask the PACS what a DICOM SEG is of."""
-        try:
-            meta = Dataset.from_json(self.client.retrieve_instance_metadata(study, series, instance))
-        except (requests.RequestException, ValueError) as error:
-            logger.warning("label %s is passed over: %s", instance, error)
-            return None
+        meta = Dataset.from_json(self.client.retrieve_instance_metadata(study, series, instance))
         place = (
             str(meta.get("ContentDate", "")),
             str(meta.get("ContentTime", "")),
@@ -297,7 +321,8 @@ class PacsStudies(StudyFolder):
 
     def status(self) -> dict[str, Any]:
         """Count images and labels, and tell which images cannot be read and why."""
-        total, labels = self.list_images(), self.get_labeled_images()
+        total = self.images(at_once=True)
+        labels = total.keys() & self.labels(at_once=True).keys()
         told = {image: words for image, (_, words) in self.unreadable.items()}
         counts = {FINAL: len(labels)} if labels else {}
         return {"total": len(total), "completed": len(labels), "label_tags": counts, "unreadable": told}
@@ -361,8 +386,7 @@ class PacsStudies(StudyFolder):
             instance = pydicom.dcmread(file)
             with in_words(self.url):
                 self.client.store_instances([instance])
-        with self.asking:
-            self.asked.pop("labels", None)
+        self.asked.pop("labels", None)
         return self.keep(image_id, mask, FINAL, {**info, "instance": str(instance.SOPInstanceUID)})
 
     def written(

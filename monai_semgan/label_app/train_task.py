@@ -22,6 +22,8 @@ from monailabel.utils.async_tasks.utils import processes
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from monai_semgan.bundle import Bundle
+from monai_semgan.data import failure_reason
+from monai_semgan.formats import FormatReader
 from monai_semgan.label_app.background import is_locked, locked
 from monai_semgan.label_app.infer_task import number
 from monai_semgan.label_app.refusal import BadRequest
@@ -54,6 +56,7 @@ class SemanticGANTrainTask(TrainTask):
         # read once: clients ask often
         self.version = metadata["version"]
         self.lengths = {name: settings[name] for name in SETTINGS}
+        self.dims = bundle.spatial_dims
         self.lock = bundle.root / "runs" / ".training.lock"
 
     def info(self) -> dict[str, Any]:
@@ -103,7 +106,7 @@ class SemanticGANTrainTask(TrainTask):
         output = root / "runs" / Path(version).stem
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
-        pairs = kept(datastore.datalist(), output / "labels")
+        pairs = kept(datastore.datalist(), output / "labels", self.dims)
         images = [item["image"] for item in pairs]
         images += [datastore.get_image_uri(image) for image in sorted(datastore.get_unlabeled_images())]
         images = [image for image in images if image and Path(image).exists()]
@@ -143,32 +146,35 @@ class SemanticGANTrainTask(TrainTask):
             )
 
 
-def kept(pairs: Sequence[Mapping[str, Any]], folder: Path) -> list[dict[str, str]]:
-    """Copy labels, which may be corrected or deleted while they are learned, and leave out those that are gone.
+def kept(pairs: Sequence[Mapping[str, Any]], folder: Path, spatial_dims: int) -> list[dict[str, str]]:
+    """Copy labels, which may be corrected or deleted while they are learned, and leave out what cannot be learned.
 
     Args:
         pairs: "image" and "label", paths.
         folder: where the labels go.
+        spatial_dims: 2 for a bundle of images, 3 for one of volumes.
 
     Returns:
         The pairs with the copies.
+
+    Raises:
+        RuntimeError: when none is left.
     """
     folder.mkdir(parents=True)
+    reader = FormatReader(spatial_dims, label=True)
     found = []
     for index, item in enumerate(pairs):
         # no two of one name, and the name tells the format
         copy = folder / f"{index}_{Path(item['label']).name}"
         try:
             shutil.copyfile(item["label"], copy)
-        except FileNotFoundError:
-            logger.warning("left out, its label was deleted: %s", item["image"])
-            continue
-        if Path(item["image"]).exists():
-            found.append({"image": item["image"], "label": str(copy)})
+            reader.get_data(reader.read(item["image"]))
+        except (ValueError, OSError) as error:
+            logger.warning("left out, it is not for this bundle, or was deleted: %s", failure_reason(error))
         else:
-            logger.warning("left out, it was deleted: %s", item["image"])
+            found.append({"image": item["image"], "label": str(copy)})
     if not found:
-        raise RuntimeError("all labels were deleted before the training began")
+        raise RuntimeError("no label is left to learn: they are of other images, or were deleted")
     return found
 
 

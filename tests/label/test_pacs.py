@@ -269,6 +269,15 @@ def wait_for_pairs(hospital: Hospital, image: str) -> str:
     raise AssertionError(pairs)
 
 
-def test_a_series_of_a_volume_has_an_own_label_map(hospital: Hospital, tmp_path: Path) -> None:
-    image = nib.load(mask_of(hospital, LIVER, "ct", tmp_path))
-    assert image.shape == VOLUME
+def test_a_volume_is_downloaded_as_one_file_on_which_its_mask_lies(hospital: Hospital, tmp_path: Path) -> None:
+    """As 3D Slicer does."""
+    mask = nib.load(mask_of(hospital, LIVER, "ct", tmp_path))
+    response = requests.get(f"{hospital.url}/datastore/image", params={"image": hospital.ids["ct"]})
+    file = tmp_path / "image.nii.gz"
+    file.write_bytes(response.content)
+    image = nib.load(file)
+    assert image.shape == mask.shape == VOLUME
+    np.testing.assert_allclose(image.affine, mask.affine, atol=1e-5)
+    slices = sorted(map(pydicom.dcmread, (hospital.folder / "ct").iterdir()), key=lambda s: s.ImagePositionPatient[2])
+    expected = np.stack([one.pixel_array.T for one in slices], axis=-1).astype(float) - 1024
+    np.testing.assert_array_equal(np.asarray(image.dataobj), expected)
