@@ -53,6 +53,15 @@ def serial(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def serially(kind: type) -> type:
+    """Let one thread at a time into all methods of :data:`SERIAL` of a datastore (a class decorator)."""
+    for name in SERIAL:
+        if hasattr(kind, name):
+            setattr(kind, name, serial(getattr(kind, name)))
+    return kind
+
+
+@serially
 class StudyFolder(LocalDatastore):
     """A ``LocalDatastore`` of all files that the bundles read, which takes labels that lie on their image only.
 
@@ -212,10 +221,6 @@ class StudyFolder(LocalDatastore):
         with replacing(path) as partial:
             partial.write_text(content, encoding="utf-8")
         self._config_ts = path.stat().st_mtime
-
-
-for name in SERIAL:
-    setattr(StudyFolder, name, serial(getattr(StudyFolder, name)))
 
 
 @contextmanager
