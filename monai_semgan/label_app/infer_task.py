@@ -23,6 +23,7 @@ from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.transform.writer import Writer
 from monailabel.utils.others.generic import device_list, name_to_device
+from PIL import Image
 
 from monai_semgan import formats
 from monai_semgan.bundle import Bundle
@@ -34,8 +35,8 @@ from monai_semgan.predictor import Predictor, read_device
 OPTIONS = "displayable_configs"
 # written by MONAI Label when a client asks for them
 OTHER_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
-# DICOM SEG
-SEG = ".dcm"
+# DICOM SEG; images as they are shown, row by row
+SEG, PNG = ".dcm", ".png"
 # seconds in which the load of the machine is measured
 MOMENT = 0.05
 
@@ -210,6 +211,10 @@ class SemanticGANInferTask(InferTask):
         wanted = wanted or own
         if wanted == own:
             return str(formats.write(mask[None], stem, foreground=1))
+        if wanted == PNG and mask.ndim == 2:
+            file = f"{stem}{PNG}"
+            Image.fromarray(np.asarray(mask, dtype=np.uint8).T).save(file)
+            return file
         if wanted not in OTHER_SUFFIXES:
             raise BadRequest(f"masks are not written as {wanted}: ask for {own} or {', '.join(OTHER_SUFFIXES)}")
         if not picture:

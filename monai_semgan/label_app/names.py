@@ -17,8 +17,8 @@ from monai_semgan.label_app.refusal import BadRequest
 NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}")
 TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAMES = ("image", "label", "id", "session_id", "model", "strategy", "method")
-# what the address of a request chooses, or the server itself
-FIXED = ("image", "images", "label", "model", "method", "strategy", "session", "bundle_path", "local_rank")
+# what the server itself chooses, and what the address of a request may
+FIXED, ADDRESSED = ("image", "images", "label", "session", "bundle_path", "local_rank"), ("model", "method", "strategy")
 
 
 def check_name(kind: str, name: str) -> None:
@@ -64,7 +64,7 @@ def read_params(params: str | dict[str, Any] | None, given: dict[str, Any]) -> d
         raise BadRequest(f"params are {json.dumps(params)[:100]}: an object of names and values is expected")
     if tag := params.get("label_tag"):
         check_tag(str(tag))
-    for name in FIXED:
+    for name in (*FIXED, *(name for name in ADDRESSED if name in given)):
         if name in params and params[name] != given.get(name, ""):
             raise BadRequest(f"params may not choose {name!r}: the address of the request does")
     return params

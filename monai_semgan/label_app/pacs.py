@@ -307,9 +307,18 @@ class PacsStudies(StudyFolder):
         return sorted(set(self.images()) & set(self.labels()))
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        """The ids of the others, but for those that were found to be unreadable."""
+        """The ids of the others, but for those that were found to be unreadable.
+
+        Args:
+            label_tag: is passed over, final labels count.
+            labels: names of classes; images of other modalities than their models' are left out.
+        """
         done = self.labels()
-        return [image for image in self.list_images() if image not in done and image not in self.unreadable]
+        found = [image for image in self.list_images() if image not in done and image not in self.unreadable]
+        if not labels:
+            return found
+        wanted = {word for model in self.models.values() if {*labels} & {*model.labels} for word in model.modalities}
+        return [image for image in found if self.images()[image].modality in wanted]
 
     def left_out(self, image_id: str) -> bool:
         """Whether an image was found to be unreadable."""

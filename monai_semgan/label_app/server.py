@@ -41,7 +41,7 @@ from monailabel.interfaces.exception import (
 from starlette.exceptions import HTTPException
 
 import monai_semgan
-from monai_semgan.label_app import dicomweb_proxy, viewer
+from monai_semgan.label_app import dicomweb_proxy, page, viewer
 from monai_semgan.label_app.endpoints import served
 from monai_semgan.label_app.refusal import BadRequest
 
@@ -67,6 +67,7 @@ if settings.MONAI_LABEL_AUTH_ENABLE:
     app.include_router(login.router)
 app.include_router(dicomweb_proxy.router)
 app.include_router(viewer.router)
+app.include_router(page.router)
 
 conf = settings.MONAI_LABEL_APP_CONF
 # web pages of other addresses may not read the studies unless they were named

@@ -142,6 +142,9 @@ def test_images_of_the_bundles_modalities_are_listed(hospital: Hospital) -> None
     assert state(hospital) == (len(hospital.ids), 0)
     served = requests.post(f"{hospital.url}/activelearning/first", json={}).json()
     assert served["id"] == min(hospital.ids.values()) and served["StudyInstanceUID"]
+    # of one organ's modalities
+    served = requests.post(f"{hospital.url}/activelearning/first", json={"labels": ["liver"]}).json()
+    assert served["id"] == hospital.ids["ct"]
 
 
 @pytest.mark.parametrize(("name", "model", "term"), [("cr", LUNG, "39607008"), ("dx", LUNG, "39607008")])
