@@ -613,9 +613,9 @@ def prediction_scores(rows: Iterable[dict[str, Any]], low: float) -> dict[str, A
         low: Dice below which a mask is bad.
 
     Returns:
-        "n"; "spearman", the rank correlation (None where all are equal); "mean_absolute_error"; "coverage", the share of masks whose Dice lies in
-        its interval; "auroc", the probability that a bad mask has the lower prediction of a bad and a good one (None
-        where all are alike). Empty for less than two such rows.
+        "n"; "spearman", the rank correlation (None where all are equal); "mean_absolute_error"; "coverage", the share
+        of masks whose Dice lies in its interval; "auroc", the probability that a bad mask has the lower prediction of a
+        bad and a good one (None where all are alike). Empty for less than two such rows.
     """
     known = [row for row in rows if row.get("predicted_dice") is not None and row.get("dice") is not None]
     if len(known) < 2:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, MRImageStorage, generate_uid
+from skimage.color import lab2rgb
 
 from monai_semgan import formats
 from monai_semgan.bundle import description
@@ -121,7 +122,9 @@ def test_segment_says_what_it_is_and_who_made_it(tmp_path: Path, repository: Pat
     assert found.SegmentDescription == "lesion area 12.5 mm2"
     algorithm = found.SegmentationAlgorithmIdentificationSequence[0]
     assert algorithm.AlgorithmName == "lesion_dermoscopy_segmentation" and algorithm.AlgorithmVersion
-    assert highdicom.color.CIELabColor.from_dicom_value(found.RecommendedDisplayCIELabValue).to_rgb() == (255, 128, 0)
+    light, a, b = np.array(found.RecommendedDisplayCIELabValue) / 65535
+    lab = [light * 100, a * 255 - 128, b * 255 - 128]
+    assert (lab2rgb(lab) * 255).round().tolist() == [255, 128, 0]
     check_valid(tmp_path)
 
 
