@@ -19,6 +19,7 @@ COMMANDS = {
     "segment": "segment images or volumes",
     "evaluate": "segment the images of a list and score them against their labels",
     "train": "train a bundle: U-Net, generative model, encoder, student",
+    "adapt": "let weights learn a new scanner or modality from images without labels",
     "calibrate": "find out how the confidence of masks tells their Dice, on labelled images",
     "synthesise": "write labelled samples of a generative model, to train other networks from",
     "label": "start a MONAI Label server for annotators",
