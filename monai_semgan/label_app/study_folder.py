@@ -241,14 +241,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_label(image: str, label: str, classes: Sequence[str]) -> MetaTensor:
-    """Refuse a label that does not lie on its image.
+    """Refuse a label that does not lie on its image, or holds other values than its classes.
 
     Args:
         image: file or folder.
         label: file.
+        classes: names of the classes, that of the value 1 first; of one class 0 and any other value.
 
     Returns:
-        The label's values, 0 and 1, ``(1, ...)`` on the image's grid, with the image's metadata.
+        The label's class indices ``(1, ...)`` on the image's grid, with the image's metadata.
 
     Raises:
         BadRequest: with what is wrong.
