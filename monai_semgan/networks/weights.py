@@ -93,8 +93,9 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
         network.load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise ValueError(f"weights {path} are another network's: {error}") from error
-    without = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
-    if without or not any(value.any() for value in network.parameters()):
+    weights = dict(network.named_parameters())
+    without = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if without or (weights and not any(value.any() for value in weights.values())):
         told = f"values that are not finite, as in {without[0]}" if without else "nothing but zeros"
         raise ValueError(f"weights {path} hold {told}: train them again, at a lower lr")
     return network
