@@ -37,7 +37,7 @@ def make(tmp_path: Path, repository: Path) -> Make:
         root = tiny_bundle(tmp_path / name, repository, name)
         path = root / "configs" / "inference.yaml"
         config = yaml.safe_load(path.read_text())
-        config["network_def"] |= network_def
+        config["network_def"] |= {"label_channels": 1} | network_def
         path.write_text(yaml.safe_dump(config, sort_keys=False))
         network = SemanticGAN(**{key: value for key, value in config["network_def"].items() if key != "_target_"})
         for head in network.encoder.heads:

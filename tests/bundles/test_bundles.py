@@ -117,7 +117,8 @@ def test_metadata_fits_the_network() -> None:
     image, pred = data["inputs"]["image"], data["outputs"]["pred"]
     assert image["spatial_shape"] == pred["spatial_shape"] == [network["size"]] * 2
     assert image["num_channels"] == len(image["channel_def"]) == network["image_channels"]
-    assert pred["num_channels"] == network["label_channels"]
+    parser = ConfigParser(read(INFERENCE))
+    assert pred["num_channels"] == parser.get_parsed_content("network_def::label_channels")
 
 
 def test_metadata_against_the_schema(repository: Path) -> None:
