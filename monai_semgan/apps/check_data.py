@@ -15,6 +15,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,6 +47,8 @@ MOST_CLASSES = 60
 CLASS_SHARE = 0.05
 # side of the images that are compared, and their correlation, without what is coarse, from which two are nearly alike
 COMPARED, ALIKE = 32, 0.98
+# a class with its number in a text
+NUMBERED = re.compile(r"(?<![\w.])(\d{1,2})[:=]? ([A-Za-z][A-Za-z -]*)(?=[,;.]|$)")
 # longer side of a picture of the contact sheet
 TILE = 200
 # pieces of a class larger than this share of its largest are counted
@@ -289,6 +292,12 @@ def class_names(declared: Any) -> list[str]:
     return [name for name in declared if name.lower() != "background"]
 
 
+def described_names(text: str, number: int) -> list[str]:
+    """Names of classes that a description numbers, such as "1 right lung, 2 left lung"; none where it does not."""
+    found = {int(value): name.strip() for value, name in NUMBERED.findall(text)}
+    return [found[value] for value in range(1, number + 1)] if set(range(1, number + 1)) <= set(found) else []
+
+
 def absolute(entry: Any, base: Path) -> dict[str, Any]:
     """Make the paths of an item absolute."""
     item = dict(entry) if isinstance(entry, Mapping) else {}
@@ -492,7 +501,9 @@ def judge_labels(findings: Findings) -> None:
         enough = max(1, min(2, len(labelled) - 1), CLASS_SHARE * len(labelled))
         number = max((v for v, n in occurs.items() if n >= enough and v <= MOST_CLASSES), default=1)
     if not names:
-        findings.classes = ["foreground"] if number == 1 else [f"class_{value}" for value in range(1, number + 1)]
+        named = described_names(findings.description.get("description", ""), number)
+        numbered = named or [f"class_{value}" for value in range(1, number + 1)]
+        findings.classes = ["foreground"] if number == 1 else numbered
     for fact, values in zip(labelled, foreground):
         if number == 1:
             if len(values) > 1:

@@ -99,7 +99,7 @@ class Plan:
         """The plan as a person reads and edits it, each choice beside its reason."""
         lines = [
             f"# The plan of {name}. Change what you know better, then",
-            f"#   semgan new DATALIST BUNDLE_FOLDER --plan {PLAN}",
+            "#   semgan new DATALIST BUNDLE_FOLDER --plan",
             "# makes the bundle's files anew.",
         ]
         for key, value in self.values.items():

@@ -138,6 +138,8 @@ class Clock:
         self.walls: dict[str, float] = state.get("seconds", {})
         self.finished: list[str] = state.get("finished", [])
         self.lost: float = state.get("lost", 0.0)
+        # of the evaluation of one answer
+        self.one: float = state.get("one", 0.0)
         self.again: list[str] = []
         if hours is not None and hours > (state.get("hours") or hours) and self.finished:
             # the GAN is lengthened, and the encoder begins anew from it, where as much is added as was used
@@ -156,10 +158,12 @@ class Clock:
         others = sum(value for name, value in self.walls.items() if name not in STAGES)
         return self.lost + others + sum(self.used(name) for name in STAGES)
 
-    def left(self, share: float = 1 - EVALUATION) -> float:
-        """Seconds left of a share of the hours."""
+    def left(self, whole: bool = False) -> float:
+        """Seconds left for stages, or of the whole."""
         assert self.hours is not None
-        return 3600 * self.hours * share - self.used()
+        # the student is evaluated as the U-Net was, and with what is left the refinement, and calibrated
+        reserve = max(3600 * self.hours * EVALUATION - self.walls.get("evaluation", 0.0), 2 * self.one)
+        return 3600 * self.hours - self.used() - (0.0 if whole else reserve)
 
     def budget(self, stage: str) -> float | None:
         """Seconds for a stage in all, those that it took already included; None for no limit."""
@@ -178,7 +182,11 @@ class Clock:
         self.walls[name] = round(self.walls.get(name, 0.0) + seconds, 1)
         if finished and name not in self.finished:
             self.finished.append(name)
-        state = {"hours": self.planned, "seconds": self.walls, "finished": self.finished, "lost": round(self.lost, 1)}
+        # of several processes the first
+        if os.environ.get("RANK", "0") != "0":
+            return
+        state = {"hours": self.planned, "seconds": self.walls, "finished": self.finished}
+        state |= {"lost": round(self.lost, 1), "one": round(self.one, 1)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
@@ -206,12 +214,19 @@ def train(job: Job, configs: Sequence[str] = ()) -> None:
         budget = clock.budget(stage)
         told = ""
         if budget is not None:
-            told = f" for {minutes(budget - clock.used(stage))}; in all {minutes(clock.left(1.0))} left"
+            told = f" for {minutes(budget - clock.used(stage))}; in all {minutes(clock.left(True))} left"
         print(f"{stage} ({number} of {len(job.stages)}): {job.output / stage}{told}", flush=True)
         began, before = time.monotonic(), clock.used(stage)
         run_stage(job, stage, budget, configs)
         clock.walls[stage] = before
         clock.add(stage, time.monotonic() - began, finished=True)
+        if job.evaluate and stage in ("unet", "encoder"):
+            # at once, so that what the rest of the evaluation takes is known
+            began = time.monotonic()
+            for list_key in [job.val_list, *job.test_lists]:
+                evaluate(job, stage, list_key, weights_of(job, stage))
+            clock.one = max(clock.one, time.monotonic() - began)
+            clock.add("evaluation", time.monotonic() - began)
     if "student" not in job.stages:
         return
     began = time.monotonic()
@@ -219,9 +234,14 @@ def train(job: Job, configs: Sequence[str] = ()) -> None:
         evaluate_and_choose(job, clock)
         clock.add("evaluation", time.monotonic() - began)
         began = time.monotonic()
-    weights = own_weights(job) if job.own else job.weights
-    calibrate_on(job, weights, None if job.hours is None else max(30.0, clock.left(1.0)))
-    clock.add("calibration", time.monotonic() - began)
+    chosen = read_record(job.output / "evaluation" / "answer.json").get("answer")
+    state = {"answer": chosen, "weights": [changed(path) for a in ANSWERS if (path := weights_of(job, a)).is_file()]}
+    marker = job.output / "calibrated.json"
+    if not job.own or read_record(marker) != state:
+        weights = own_weights(job) if job.own else job.weights
+        calibrate_on(job, weights, None if job.hours is None else max(30.0, clock.left(True)))
+        clock.add("calibration", time.monotonic() - began)
+        marker.write_text(json.dumps(state), encoding="utf-8")
     if job.evaluate:
         from monai_semgan.reports.training_report import write_report
 
@@ -251,7 +271,7 @@ def run_stage(job: Job, stage: str, seconds: float | None, configs: Sequence[str
     encoder = job.output / "encoder" / "model.pt"
     settings: dict[str, Any] = {**job.common, **job.data, "train_list": job.train_list}
     own = seconds * (1 - FIT) if seconds is not None and stage == "encoder" else seconds
-    settings |= {"output_dir": job.output / stage, "seconds": own}
+    settings |= {"output_dir": job.output / stage} | ({} if own is None else {"seconds": own})
     if stage != "unet":
         settings["image_lists"] = [*job.image_lists, job.train_list]
     if stage == "encoder":
@@ -321,7 +341,7 @@ def evaluate_and_choose(job: Job, clock: Clock) -> None:
             most = None
             # what is quick is done in full, refinement as far as the time goes
             if clock.hours is not None and answer == "refined":
-                left = 0.7 * (clock.left(1.0) - (time.monotonic() - began)) / (len(lists) - place)
+                left = 0.7 * (clock.left(True) - (time.monotonic() - began)) / (len(lists) - place)
                 guess = speeds.get("refined") or speeds.get("encoder", 1.0) * (
                     1 + PASSES * refinement_steps(job.bundle)
                 )
@@ -329,8 +349,7 @@ def evaluate_and_choose(job: Job, clock: Clock) -> None:
                 if most < 1:
                     print(f"{answer} on {list_key}: left out, no time is left for it", flush=True)
                     continue
-            seconds = evaluate(job, answer, list_key, weights, most)
-            speeds[answer] = seconds if seconds > 0 else speeds.get(answer, 0.0)
+            speeds[answer] = evaluate(job, answer, list_key, weights, most)
     choose_answer(job, speeds)
 
 
@@ -350,16 +369,14 @@ def evaluate(job: Job, answer: str, list_key: str, weights: Path, most: int | No
     """Evaluate an answer on a list, in full or on some of its images, evenly spread.
 
     Returns:
-        Seconds an image; 0 where nothing was left to do.
+        Seconds an image, as they were measured where nothing was left to do.
     """
     folder = job.output / "evaluation" / answer / list_key
     marker = folder / "weights.json"
-    # the weights themselves change when they are calibrated
-    made = weights.with_name("state.pt")
-    state = {"weights": (made if made.is_file() else weights).stat().st_mtime, "most": most}
+    state = {"weights": changed(weights), "most": most}
     done = read_record(marker)
-    if done == state or (done.get("weights") == state["weights"] and most is not None):
-        return 0.0
+    if done.get("weights") == state["weights"] and (done.get("most") == most or most is not None):
+        return float(done["seconds"])
     base = Path(job.root) if job.root else job.datalist.parent
     items = read_datalist(job.datalist, list_key, base)
     if most is not None and most < len(items):
@@ -378,8 +395,15 @@ def evaluate(job: Job, answer: str, list_key: str, weights: Path, most: int | No
         # images that failed are named in the report, the others count
         if stopped.code not in (0, 1) or not (folder / "patients.csv").is_file():
             raise
-    marker.write_text(json.dumps(state), encoding="utf-8")
-    return (time.monotonic() - began) / max(1, len(items))
+    seconds = (time.monotonic() - began) / max(1, len(items))
+    marker.write_text(json.dumps(state | {"seconds": seconds}), encoding="utf-8")
+    return seconds
+
+
+def changed(weights: Path) -> float:
+    """When the training of weights last went on; the file itself changes when it is calibrated."""
+    made = weights.with_name("state.pt")
+    return (made if made.is_file() else weights).stat().st_mtime
 
 
 def scores_of(folder: Path) -> list[dict[str, Any]]:

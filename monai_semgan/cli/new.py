@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datalist", help='JSON file with lists of {"image": path, "label": path}')
     parser.add_argument("folder", help="the new bundle")
     parser.add_argument("--hours", type=positive, help="time for training and evaluation; None: what a full one takes")
-    parser.add_argument("--plan", metavar="FILE", help="plan.yaml of an earlier call, edited")
+    parser.add_argument(
+        "--plan", metavar="FILE", nargs="?", const="", help="plan of an earlier call, edited; no FILE: FOLDER/plan.yaml"
+    )
     parser.add_argument("--train-list", metavar="NAME", help="list of labelled images; None: the only one there is")
     parser.add_argument("--lists", nargs="+", metavar="NAME", help="lists to take; None: all of the datalist")
     parser.add_argument("--root", metavar="DIR", help="folder that the paths start from; None: the datalist's own")
@@ -33,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     check_path(options.datalist, "datalist {} does not exist")
+    if options.plan == "":
+        options.plan = str(Path(options.folder) / "plan.yaml")
     check_path(options.plan, "plan {} does not exist")
     from monai_semgan.apps import new_bundle
 

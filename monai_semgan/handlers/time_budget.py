@@ -87,7 +87,9 @@ class TimeBudget:
         engine.state.max_epochs = max(1, int(last))
 
     def keep(self, engine: Runs) -> None:
-        """Write the record."""
+        """Write the record, of several processes the first."""
+        if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
+            return
         record = {
             "seconds": round(self.used, 1),
             "epochs": engine.state.epoch,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_semgan.apps.check_data import Facts, check, class_names, describe_label, part_of, write
+from monai_semgan.apps.check_data import Facts, check, class_names, describe_label, described_names, part_of, write
 from monai_semgan.cli import main
 from tests.organ import organ
 
@@ -139,6 +139,12 @@ def test_names_of_classes():
     assert class_names({"0": "background", "2": "b", "1": "a"}) == ["a", "b"]
     assert class_names({"a": 1, "b": 2, "background": 0}) == ["a", "b"]
     assert class_names(None) == []
+
+
+def test_names_that_a_description_numbers():
+    text = "0 background, 1 right lung, 2 left lung, 3 heart; lungs over heart, 247 images"
+    assert described_names(text, 3) == ["right lung", "left lung", "heart"]
+    assert described_names(text, 4) == [] and described_names("two organs", 2) == []
 
 
 def test_shape_of_a_disk():
