@@ -136,6 +136,8 @@ def test_ohif_opens_a_volume_and_its_panel_is_preset_to_the_page(browser: Any, u
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{server}/ohif/monai-label?StudyInstanceUIDs={study}", timeout=WAIT, wait_until="commit")
     page.locator("canvas").first.wait_for(timeout=WAIT)
+    values = page.locator("input").evaluate_all("all => all.map(one => one.value)")
     page.close()
+    assert f"{server}/" in values
     others = {urlsplit(one).netloc for one in asked if not one.startswith(("blob:", "data:"))}
     assert others == {urlsplit(server).netloc}
