@@ -50,7 +50,7 @@ napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 # MONAI Label and what it brings live in an environment of their own
-autodoc_mock_imports = ["fastapi", "jwt", "monailabel", "requests", "starlette", "uvicorn"]
+autodoc_mock_imports = ["anyio", "fastapi", "jwt", "monailabel", "requests", "starlette", "uvicorn"]
 
 # what libraries say while their modules are imported
 warnings.filterwarnings("ignore", category=DeprecationWarning)

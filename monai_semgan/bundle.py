@@ -254,7 +254,7 @@ def parsed(parser: ConfigParser, name: str) -> Any:
     """Make the object of an id; what MONAI or :func:`or_exit` wraps a user's mistake into is taken off.
 
     Raises:
-        ValueError, OSError: what is wrong with a setting or a file.
+        ValueError, OSError, FloatingPointError: what is wrong with a setting, a file, or a training's numbers.
     """
     try:
         return parser.get_parsed_content(name)
@@ -264,11 +264,11 @@ def parsed(parser: ConfigParser, name: str) -> Any:
         raise
 
 
-def user_mistake(error: BaseException) -> ValueError | OSError | None:
+def user_mistake(error: BaseException) -> ValueError | OSError | FloatingPointError | None:
     """Find what a user did wrong behind an error that MONAI raised while it parsed a config; None if it is another."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (ValueError, OSError)):
+        if isinstance(cause, (ValueError, OSError, FloatingPointError)):
             return cause
         cause = cause.__cause__
     return None

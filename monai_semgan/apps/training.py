@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from monai_semgan.apps.calibration import calibrate, learn_domain
 from monai_semgan.apps.config_edit import edited
@@ -30,6 +29,7 @@ from monai_semgan.data.cohort import read_datalist
 from monai_semgan.data.taught_images import NoAgreement
 from monai_semgan.handlers.checkpoints import save_beside
 from monai_semgan.handlers.time_budget import read_record
+from monai_semgan.networks.weights import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -304,7 +304,7 @@ def put_student(unet: Path, encoder: Path, weights: Path) -> None:
         if not path.is_file():
             raise ValueError(f"{path} is missing: train the stages unet, gan and encoder before student")
     weights.parent.mkdir(parents=True, exist_ok=True)
-    save_beside(torch.load(unet, map_location="cpu", weights_only=True), weights, "student.", encoder)
+    save_beside(read_state(unet), weights, "student.", encoder)
     print(f"student: the U-Net, in {weights}", flush=True)
 
 

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; the default: this machine alone")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on")
     parser.add_argument("--work-dir", default="output/label", help="folder of logs")
+    parser.add_argument("--hosts", default="", help="names by which the server may be called too, with commas")
     parser.add_argument("--origins", default="", help="web pages that may use the server, as https://host with commas")
 
 
@@ -29,5 +30,6 @@ def run(options: argparse.Namespace) -> int | None:
         port=options.port,
         work_dir=options.work_dir,
         origins=options.origins,
+        hosts=options.hosts,
     )
     return None

@@ -17,6 +17,7 @@ from monai.data import Dataset
 from torch import Tensor
 
 from monai_semgan.networks.label_map import logits_to_map, map_to_label
+from monai_semgan.networks.weights import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class TaughtImages(Dataset):
         self.images = images
         file = None if path is None else Path(path)
         if file is not None and file.is_file():
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            state = read_state(file)
         else:
             state = self.teach(teachers, batch_size, torch.device(device))
             if file is not None:

@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
+from skimage.color import rgb2lab
 
 import monai_semgan
 from monai_semgan.formats.dicom import open_dicom
@@ -47,7 +48,8 @@ def write_seg(mask: MetaTensor, path: Path) -> Path:
 
     Args:
         mask: see :func:`monai_semgan.formats.write`. Its metadata says as "segments" what
-            :func:`monai_semgan.bundle.description` does.
+            :func:`monai_semgan.bundle.description` does, and may say who labelled ("reader"), and of which series
+            and which of its instances it becomes ("seg_series", "seg_number").
         path: file without suffix.
 
     Returns:
@@ -82,14 +84,15 @@ def write_seg(mask: MetaTensor, path: Path) -> Path:
             pixel_array=frames,
             segmentation_type="BINARY",
             segment_descriptions=[described(number, one) for number, one in enumerate(own, 1)],
-            series_instance_uid=generate_uid(),
+            series_instance_uid=meta.get("seg_series") or generate_uid(),
             series_number=SERIES + int(images[0].get("SeriesNumber") or 0),
             sop_instance_uid=generate_uid(),
-            instance_number=1,
+            instance_number=meta.get("seg_number", 1),
             manufacturer="monai-semgan",
             manufacturer_model_name=own[0]["SegmentAlgorithmName"][:LONGEST],
             software_versions=f"monai-semgan {monai_semgan.__version__}",
             device_serial_number=version,
+            content_creator_name=meta.get("reader"),
             content_description=f"Segmentation of {', '.join(one['SegmentLabel'] for one in own)}"[:LONGEST],
             series_description=f"Segmentation of {', '.join(one['SegmentLabel'] for one in own)}"[:LONGEST],
         )
@@ -108,6 +111,7 @@ def described(number: int, segment: Mapping[str, Any]) -> Any:
     import highdicom
     from pydicom.sr.codedict import codes
 
+    kind = segment.get("SegmentAlgorithmType", "AUTOMATIC")
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=segment["SegmentAlgorithmName"][:LONGEST],
         family=codes.cid7162.ArtificialIntelligence,
@@ -119,14 +123,70 @@ def described(number: int, segment: Mapping[str, Any]) -> Any:
         segment_label=segment["SegmentLabel"][:LONGEST],
         segmented_property_category=code(segment["SegmentedPropertyCategoryCodeSequence"]),
         segmented_property_type=code(segment["SegmentedPropertyTypeCodeSequence"]),
-        algorithm_type="AUTOMATIC",
-        algorithm_identification=algorithm,
+        algorithm_type=kind,
+        algorithm_identification=None if kind == "MANUAL" else algorithm,
         anatomic_regions=None if regions is None else [code(regions)],
-        display_color=highdicom.color.CIELabColor.from_rgb(*segment["recommendedDisplayRGBValue"]),
     )
+    # highdicom names it only from 0.24 on
+    colour = np.array(segment["recommendedDisplayRGBValue"], dtype=np.uint8)
+    item.RecommendedDisplayCIELabValue = list(highdicom.color.CIELabColor(*map(float, rgb2lab(colour))).value)
     if segment.get("SegmentDescription"):
         item.SegmentDescription = segment["SegmentDescription"]
     return item
+
+
+def read_seg(seg: pydicom.Dataset, meta: Mapping[str, Any], terms: Sequence[str] = ()) -> np.ndarray:
+    """Read a DICOM SEG on the grid of the image that it is of.
+
+    Args:
+        seg: the object, its pixels included.
+        meta: metadata of the image, as :func:`monai_semgan.formats.read` gives it.
+        terms: codes of the property types of the segments that are wanted, 1 in the result; an only segment is wanted
+            whatever its code.
+
+    Returns:
+        0 and 1, ``(1, column, row)`` or ``(1, column, row, slice)``.
+
+    Raises:
+        ValueError: when it has no such segment, or is not of this image.
+    """
+    codes = {int(one.SegmentNumber): one.SegmentedPropertyTypeCodeSequence[0].CodeValue for one in seg.SegmentSequence}
+    wanted = set(codes) if len(codes) == 1 else {number for number, own in codes.items() if own in terms}
+    if not wanted:
+        raise ValueError(f"the DICOM SEG has segments of the codes {', '.join(codes.values())}, none of them wanted")
+    values = np.zeros([int(length) for length in meta["spatial_shape"]], dtype=np.float32)
+    rows_columns = (int(seg.Rows), int(seg.Columns))
+    if rows_columns != values.shape[1::-1]:
+        raise ValueError(f"the DICOM SEG has {rows_columns} rows and columns, its image {values.shape[1::-1]}")
+    places = places_of(meta) if values.ndim > 2 else None
+    pixels = seg.pixel_array.reshape(-1, *rows_columns)
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    for frame, groups in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        of = groups if "SegmentIdentificationSequence" in groups else shared
+        if int(of.SegmentIdentificationSequence[0].ReferencedSegmentNumber) not in wanted:
+            continue
+        if places is None:
+            place: Any = ...
+        else:
+            try:
+                source = groups.DerivationImageSequence[0].SourceImageSequence[0]
+                number = source.get("ReferencedFrameNumber")
+                place = (..., places[source.ReferencedSOPInstanceUID, None if number is None else int(number)])
+            except (AttributeError, IndexError, KeyError) as error:
+                raise ValueError("a frame of the DICOM SEG does not say which slice of its image it is of") from error
+        values[place] = np.maximum(values[place], frame.T > 0)
+    return values[None]
+
+
+def places_of(meta: Mapping[str, Any]) -> dict[tuple[str, int | None], int]:
+    """Index of each slice of a volume, by the UID of its instance and the number of its frame."""
+    files = [Path(file) for file in meta.get("files") or [meta["filename_or_obj"]]]
+    _, slices, _ = slices_among(files) if len(files) > 1 else series_of(files[0])
+    stack = stacked(once(slices))
+    return {
+        (one.header.SOPInstanceUID, None if one.frame is None else one.frame + 1): int(place)
+        for one, place in zip(stack.slices, stack.places, strict=True)
+    }
 
 
 def code(concept: Mapping[str, str]) -> Code:
@@ -141,8 +201,9 @@ def of_image(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.Da
         # a frame of reference alone places nothing, and readers take no spacing without a thickness
         header.pop("FrameOfReferenceUID", None)
         header.pop("PixelSpacing", None)
-    elif not header.get("SliceThickness"):
-        header.SliceThickness = 1
+    else:
+        header.SliceThickness = header.get("SliceThickness") or 1
+        in_one_frame([header])
     return [header], values.T[None]
 
 
@@ -166,10 +227,12 @@ def of_series(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.D
             # equal but for rounding
             header.ImageOrientationPatient = headers[0].ImageOrientationPatient
             header.SliceThickness = header.get("SliceThickness") or gap
+        in_one_frame(headers)
         return headers, np.stack(masks)
     if len({one.file for one in stack.slices}) > 1:
         raise ValueError("its frames lie in several files")
     header = referred(open_dicom(stack.slices[0].file, stop_before_pixels=True))
+    in_one_frame([header])
     shared, frames = header.SharedFunctionalGroupsSequence[0], header.PerFrameFunctionalGroupsSequence
     for tag in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
         if tag not in shared:
@@ -179,6 +242,14 @@ def of_series(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.D
     for one, own in zip(stack.slices, masks, strict=True):
         array[one.frame] = own
     return [header], array
+
+
+def in_one_frame(headers: Sequence[pydicom.Dataset]) -> None:
+    """Give slices that are placed, but in no frame of reference, one that is their series' own, always the same."""
+    if not all(header.get("FrameOfReferenceUID") for header in headers):
+        own = generate_uid(entropy_srcs=[str(headers[0].get("SeriesInstanceUID"))])
+        for header in headers:
+            header.FrameOfReferenceUID = own
 
 
 def referred(header: pydicom.Dataset) -> pydicom.Dataset:

@@ -37,6 +37,10 @@ OK, SUSPICIOUS, REFUSED = "ok", "suspicious", "refused"
 SAYS_NOTHING = ("", "UNKNOWN", "UNDEFINED", "OTHER", "NONE", "N/A")
 # voxels of one extreme value are padding from this share of all, and this many times the others' range away from them
 PADDED, FAR = 0.01, 2.0
+# percentile of the others that are most of them
+MOST = 99.0
+# slices from which alternating ones are looked for, rows and columns that are compared, how much more alike they are
+ALTERNATING, COARSE, ALIKE = 6, 128, 0.8
 # padding is as large as this, or less than any Hounsfield unit
 PADDING_FROM, PADDING_TO = 1000.0, -4000.0
 
@@ -164,6 +168,10 @@ class Format:
             kept = array.dtype.name if array.dtype.name in KEPT else "float32"
             values = torch.from_numpy(np.require(array.astype(kept, copy=False), requirements="W"))
         else:
+            if len(array) == 1 and "outside" not in meta:
+                array, meta["outside"], told = without_padding(array)
+                meta["outside"] = None if meta["outside"] is None else Outside(meta["outside"].values[0])
+                meta["warnings"] = [*meta.get("warnings", ()), *told]
             values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
         fixed = {
             "filename_or_obj": str(path),
@@ -202,9 +210,12 @@ class Format:
                 f"{path.name} is of shape {shape}, {np.prod(shape[3:])} volumes (time points): give one a file"
             )
         array = array.reshape((*shape, 1, 1)[:3])
-        if "outside" not in meta:
+        if meta.get("outside") is None:
             array, meta["outside"], told = without_padding(array)
             meta["warnings"] = [*meta.get("warnings", ()), *told]
+        if alternating(array):
+            mixed = "its slices alternate, each is more like the next but one than the next: two phases may be mixed"
+            meta["warnings"] = [*meta.get("warnings", ()), mixed]
         stored = {"spacing_unit": "mm", "file_shape": shape, "file_affine": affine}
         return self.image(array[None], path, affine, **{**stored, **meta})
 
@@ -452,11 +463,24 @@ def without_padding(array: np.ndarray) -> tuple[np.ndarray, Outside | None, list
             continue
         rest = array[~outside]
         least, most = float(rest.min()), float(rest.max())
-        apart = min(abs(value - least), abs(value - most))
-        if apart > FAR * (most - least) and len(np.unique(rest[:: max(1, rest.size // SAMPLE)])) > FEW_VALUES:
-            told = f"{share:.0%} of the voxels are {value:g}, far from all others ({least:g} to {most:g}): padding"
+        sample = rest[:: max(1, rest.size // SAMPLE)]
+        # single voxels, such as bone or metal, may lie between
+        low_most, high_most = np.percentile(sample, [100 - MOST, MOST])
+        apart = min(abs(value - least), abs(value - most)), min(abs(value - low_most), abs(value - high_most))
+        far = apart[1] > FAR * (high_most - low_most) and apart[0] > (most - least) / FAR
+        if far and len(np.unique(sample)) > FEW_VALUES:
+            told = f"{share:.0%} of its values are {value:g}, far from all others ({least:g} to {most:g}): padding"
             return np.where(outside, rest.min(), array), Outside(outside), [told]
     return array, None, []
+
+
+def alternating(array: np.ndarray) -> bool:
+    """Tell whether slices of a volume are more unlike the next one than the next but one, as of two mixed phases."""
+    if array.dtype.kind not in "iuf" or array.shape[-1] < ALTERNATING:
+        return False
+    sample = array[:: -(-array.shape[0] // COARSE), :: -(-array.shape[1] // COARSE)].astype(np.float32)
+    next_one, next_but_one = (np.abs(sample[..., n:] - sample[..., :-n]).mean((0, 1)) for n in (1, 2))
+    return bool(np.median(next_but_one) < ALIKE * np.median(next_one))
 
 
 def write(mask: MetaTensor, path: Path, *, foreground: int | None = None) -> Path:
@@ -560,6 +584,7 @@ class FormatReader(ImageReader):
             "PORTABLE CHEST", are met by each of them.
         insist: whether such files are taken all the same, with a warning.
         indices: whether the values are class indices: those of a palette then count, and not its colours.
+        modality: what the user says that volumes are, "ct" or "mri". What a file says counts, with a warning.
     """
 
     def __init__(
@@ -569,6 +594,7 @@ class FormatReader(ImageReader):
         expected: Mapping[str, Sequence[str]] | None = None,
         insist: bool = False,
         indices: bool = False,
+        modality: str | None = None,
     ) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
@@ -576,6 +602,7 @@ class FormatReader(ImageReader):
         self.expected = {tag: tuple(words) for tag, words in (expected or {}).items()}
         self.insist = insist
         self.indices = indices
+        self.modality = modality
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Tell whether all of the files and folders are of a known format."""
@@ -604,6 +631,9 @@ class FormatReader(ImageReader):
             raise ValueError(f"{REFUSED}: {'; '.join(told)}. --insist segments it all the same")
         if told:
             image.meta |= {"check": SUSPICIOUS, "warnings": [*image.meta.get("warnings", ()), *told]}
+        if self.modality and (found := image.meta.get("modality", self.modality)) != self.modality:
+            other = f"its Modality says that it is {found}, not {self.modality} as was asked for: taken as {found}"
+            image.meta["warnings"] = [*image.meta.get("warnings", ()), other]
         return image.as_tensor(), {**image.meta, "affine": image.affine.numpy()}
 
 

@@ -19,7 +19,8 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from monai_semgan.inferers import Uncertainty, WPlusUncertainty
 from monai_semgan.inferers.wplus_uncertainty import mean_rank
-from monai_semgan.label_app.infer_task import BadRequest, SemanticGANInferTask
+from monai_semgan.label_app.infer_task import SemanticGANInferTask
+from monai_semgan.label_app.refusal import BadRequest
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,25 @@ class UnderstandingScore(ScoringMethod):
         seeded = torch.Generator().manual_seed(0)
         found = WPlusUncertainty(predictor.inferer)(image.to(predictor.device), predictor.network, generator=seeded)
         return {name: round(values.mean().item(), 5) for name, values in found._asdict().items()}
+
+
+class Readable(Strategy):
+    """Serve what another strategy chooses, if it can be read; what cannot is left out of the studies.
+
+    Args:
+        strategy: the other.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        super().__init__(strategy.description)
+        self.strategy = strategy
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        """Choose a study; see ``Strategy``."""
+        while chosen := self.strategy(request, datastore):
+            if datastore.is_readable(chosen["id"]):
+                return chosen
+        return None
 
 
 class LeastUnderstood(Strategy):

@@ -5,45 +5,46 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 import threading
 import time
 import uuid
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import torch
 from monai.data import MetaTensor
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.transform.writer import Writer
 from monailabel.utils.others.generic import device_list, name_to_device
+from PIL import Image
 
 from monai_semgan import formats
 from monai_semgan.bundle import Bundle
 from monai_semgan.data import failure_reason
 from monai_semgan.inferers import ANSWERS, PRESETS
+from monai_semgan.label_app.refusal import BadRequest
 from monai_semgan.predictor import Predictor, read_device
 
 OPTIONS = "displayable_configs"
 # written by MONAI Label when a client asks for them
 OTHER_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+# DICOM SEG; images as they are shown, row by row
+SEG, PNG = ".dcm", ".png"
+# seconds in which the load of the machine is measured
+MOMENT = 0.05
 
 
-class BadRequest(MONAILabelException):
-    """A request that cannot be answered, through no fault of the server.
-
-    Args:
-        words: what is wrong and the mend.
-        status: status code of the answer, from 400 to 499.
-    """
-
-    def __init__(self, words: str, status: int = 400) -> None:
-        super().__init__(MONAILabelError.INVALID_INPUT, words)
-        Exception.__setattr__(self, "status", status)
-
-    def __str__(self) -> str:
-        return str(self.msg)
+def most_classes(models: Iterable[SemanticGANInferTask]) -> list[str]:
+    """Names of the classes of the model that has most of them: labels may hold these."""
+    return max((list(model.bundle.classes) for model in models), key=len, default=["foreground"])
 
 
 class SemanticGANInferTask(InferTask):
@@ -69,7 +70,9 @@ class SemanticGANInferTask(InferTask):
                 default = self.options[option]
                 self.options[option] = [default, *(name for name in values if name != default)]
         labels = {name: value for value, name in enumerate(bundle.classes, 1)}
-        super().__init__(InferType.SEGMENTATION, labels, bundle.spatial_dims, bundle.metadata["description"])
+        # read once: clients ask often
+        self.metadata = bundle.metadata
+        super().__init__(InferType.SEGMENTATION, labels, bundle.spatial_dims, self.metadata["description"])
         # the predictor of the last request, and what it was made of
         self.kept: tuple[str, Predictor] | None = None
 
@@ -79,7 +82,14 @@ class SemanticGANInferTask(InferTask):
 
     def info(self) -> dict[str, Any]:
         """What clients are told of the model."""
-        return {**super().info(), "version": self.bundle.metadata["version"]}
+        return {**super().info(), "version": self.metadata["version"]}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities of the DICOM images that the bundle is for."""
+        reader = self.bundle.read("inference.yaml")["steps"]["read"]["reader"]
+        said = self.metadata["network_data_format"]["inputs"]["image"]["modality"]
+        return tuple(reader.get("expected", {}).get("Modality") or re.findall(r"\w+", said))
 
     def config(self) -> dict[str, Any]:
         """The options of the client, with the weights that there are now."""
@@ -104,6 +114,7 @@ class SemanticGANInferTask(InferTask):
         """
         begin = time.perf_counter()
         with self.lock:
+            torch.set_num_threads(free_cores())
             predictor = self.predictor(request)
             item = self.read(predictor, request)
             (prediction,) = predictor.predict([item])
@@ -122,9 +133,14 @@ class SemanticGANInferTask(InferTask):
             "measurements": prediction.measurements,
             "check": prediction.check,
             "warnings": list(prediction.warnings),
+            # by which an answer that is sent back unchanged is known
+            "checksum": checksum(prediction.mask),
         }
         quality = prediction.quality
-        return file, told if quality is None else {**told, "predicted_dice": quality._asdict()}
+        if quality is None:
+            return file, told
+        slices = [each.dice for each in quality.slices]
+        return file, {**told, "predicted_dice": {**quality._asdict(), "slices": slices}}
 
     def predictor(self, request: dict[str, Any]) -> Predictor:
         """Make what segments as a client chose; the last one is kept.
@@ -192,12 +208,22 @@ class SemanticGANInferTask(InferTask):
         Raises:
             BadRequest: for a format, "result_extension", in which masks are not written.
         """
+        wanted = request.get("result_extension")
+        stem = Path(tempfile.gettempdir(), f"mask_{uuid.uuid4().hex}")
+        if wanted == SEG:
+            try:
+                return str(formats.write_seg(mask[None], stem))
+            except ValueError as error:
+                raise BadRequest(f"no DICOM SEG: {error}", 422) from error
         picture = mask.meta["file_format"] == "picture"
         own = ".png" if picture else ".nii.gz"
-        wanted = request.get("result_extension") or own
+        wanted = wanted or own
         if wanted == own:
-            stem = Path(tempfile.gettempdir(), f"mask_{uuid.uuid4().hex}")
             return str(formats.write(mask[None], stem, foreground=1))
+        if wanted == PNG and mask.ndim == 2:
+            file = f"{stem}{PNG}"
+            Image.fromarray(np.asarray(mask, dtype=np.uint8).T).save(file)
+            return file
         if wanted not in OTHER_SUFFIXES:
             raise BadRequest(f"masks are not written as {wanted}: ask for {own} or {', '.join(OTHER_SUFFIXES)}")
         if not picture:
@@ -217,3 +243,23 @@ def number(name: str, value: Any, kind: type) -> Any:
     if not 0 <= read < 1e6:
         raise BadRequest(f"{name} is {value!r}, it must not be negative or beyond a million")
     return read
+
+
+def free_cores() -> int:
+    """Threads that an answer takes: as many as there are cores that nobody uses at the moment, or one.
+
+    More threads than that wait for each other: beside a training on two cores two take five times as long as one.
+    """
+    cores = psutil.cpu_count() or 1
+    busy = cores * psutil.cpu_percent(interval=MOMENT) / 100
+    return max(1, round(cores - busy))
+
+
+def checksum(mask: Any) -> int:
+    """What tells a mask from another: CRC-32 of its voxels, 0 or not, in the order of its image's file."""
+    return zlib.crc32(np.ascontiguousarray(np.asarray(mask) > 0).tobytes())
+
+
+def is_upload(image: str) -> bool:
+    """Whether an image is no study but a file that came with a request: the server alone names files by their paths."""
+    return os.path.isabs(image)

@@ -15,13 +15,19 @@ import requests
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import ImageNotFoundException
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 from monailabel.utils.async_tasks.utils import tasks
 
 import monai_semgan
-from monai_semgan.label_app.active_learning import LeastUnderstood, UnderstandingScore
-from monai_semgan.label_app.infer_task import BadRequest, SemanticGANInferTask
+from monai_semgan.data import failure_reason
+from monai_semgan.label_app.active_learning import LeastUnderstood, Readable, UnderstandingScore
+from monai_semgan.label_app.background import NICE, end_with_parent
+from monai_semgan.label_app.infer_task import SemanticGANInferTask, is_upload, most_classes
+from monai_semgan.label_app.names import check_name
+from monai_semgan.label_app.pacs import PacsStudies
+from monai_semgan.label_app.refusal import BadRequest
 from monai_semgan.label_app.start import open_bundles
 from monai_semgan.label_app.study_folder import StudyFolder
 from monai_semgan.label_app.train_task import SemanticGANTrainTask
@@ -40,10 +46,20 @@ class SemanticGANApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         bundles = open_bundles(json.loads(conf.get("bundles", "[]")))
+        # why models are left out, by name; what else there is, is served
         self.lacking = {name: words for name, bundle in bundles.items() if (words := bundle.lacking())}
-        self.bundles = {name: bundle for name, bundle in bundles.items() if name not in self.lacking}
+        self.models: dict[str, SemanticGANInferTask] = {}
+        self.trainings: dict[str, SemanticGANTrainTask] = {}
+        for name, bundle in bundles.items():
+            if name not in self.lacking:
+                try:
+                    self.models[name], self.trainings[name] = SemanticGANInferTask(bundle), SemanticGANTrainTask(bundle)
+                except Exception as error:
+                    logger.debug("a bundle cannot be opened", exc_info=True)
+                    self.models.pop(name, None)
+                    self.lacking[name] = f"{name} cannot be opened: {failure_reason(error)}: see {bundle.root}"
         for words in self.lacking.values():
-            logger.warning(words)
+            logger.warning("left out: %s", words)
         super().__init__(
             app_dir,
             studies,
@@ -54,23 +70,23 @@ class SemanticGANApp(MONAILabelApp):
         )
 
     def init_datastore(self) -> Datastore:
-        """Make the folder's datastore; that of a server is MONAI Label's."""
+        """Make the datastore of the folder, or of the PACS."""
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            return PacsStudies(self.studies, self.models)
         return StudyFolder(
             self.studies,
-            classes=max((list(bundle.classes) for bundle in self.bundles.values()), key=len, default=["foreground"]),
+            classes=most_classes(self.models.values()),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
 
     def init_infers(self) -> dict[str, SemanticGANInferTask]:
-        """Make the models."""
-        return {name: SemanticGANInferTask(bundle) for name, bundle in self.bundles.items()}
+        """Give the models."""
+        return self.models
 
     def init_trainers(self) -> dict[str, SemanticGANTrainTask]:
-        """Make their fine-tunings."""
-        return {name: SemanticGANTrainTask(bundle) for name, bundle in self.bundles.items()}
+        """Give their fine-tunings."""
+        return self.trainings
 
     def init_scoring_methods(self) -> dict[str, UnderstandingScore]:
         """Make the scores of how badly each model understands the studies."""
@@ -81,31 +97,36 @@ class SemanticGANApp(MONAILabelApp):
         """Make the strategies that choose the next image."""
         methods = self.init_scoring_methods()
         chosen = {f"least_understood_{name}": LeastUnderstood(method) for name, method in methods.items()}
-        return {**chosen, "random": Random(), "first": First()}
+        return {name: Readable(strategy) for name, strategy in {**chosen, "random": Random(), "first": First()}.items()}
 
     def info(self) -> dict[str, Any]:
         """What the server has; models without weights are told under "lacking"."""
         return {**super().info(), "lacking": self.lacking}
 
-    def check(self, kind: str, name: str, method: str = "POST") -> None:
-        """Refuse names that a request to "infer", "train", "activelearning" or "scoring" cannot have.
+    def check(self, kind: str, name: str, params: Any = None) -> None:
+        """Refuse names that there are none of, and trainings that cannot begin.
+
+        Args:
+            kind: "infer", "batch", "model", "train", "activelearning" or "scoring".
+            name: of a model, strategy or method.
+            params: the parameters of a request.
 
         Raises:
             BadRequest: when there is no model, strategy or method of that name, or nothing to train on.
         """
-        known: dict[str, Any] = {
-            "infer": self._infers,
-            "train": self._trainers,
+        kinds: dict[str, dict[str, Any]] = {
             "activelearning": self._strategies,
             "scoring": self._scoring_methods,
-        }[kind]
-        if name in self.lacking and kind in ("infer", "train", "scoring"):
+            "train": self._trainers,
+        }
+        known = kinds[kind] if kind in kinds else self._infers
+        if name in self.lacking and kind != "activelearning":
             raise BadRequest(self.lacking[name], 404)
         if name not in known:
             words = {"activelearning": "strategy", "scoring": "scoring method"}.get(kind, "model")
             raise BadRequest(f"there is no {words} {name!r}, there is {', '.join(known) or 'none'}", 404)
         if kind == "train":
-            known[name].check({}, self.datastore())
+            known[name].check(params or {}, self.datastore())
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
         """Segment an image; see ``MONAILabelApp``.
@@ -114,10 +135,57 @@ class SemanticGANApp(MONAILabelApp):
             BadRequest: when there is no such model or image, or the image cannot be segmented.
         """
         self.check("infer", str(request.get("model")))
-        image = request.get("image")
-        if isinstance(image, str) and not os.path.exists(image) and not self.datastore().get_image_uri(image):
+        image = str(request.get("image"))
+        if not is_upload(image):
+            request = {**request, "image_id": image, "image": self.image_of(image, datastore or self.datastore())}
+        file, told = self._infers[request["model"]](request)
+        saved = request.get("save_label") and "image_id" in request
+        if saved:
+            tag, info = request.get("label_tag") or "original", {"model": request["model"], "params": told}
+            self.datastore().save_label(image, file, tag, info)
+        if "image_id" in request and isinstance(self.datastore(), PacsStudies):
+            self.datastore().answered(image, request["model"], told)
+        return {"label": file, "tag": "original", "file": file, "params": told}
+
+    def image_of(self, image: str, datastore: Datastore) -> str:
+        """The file of an image of the datastore.
+
+        Raises:
+            BadRequest: when there is none; no other file of the machine is opened.
+        """
+        try:
+            check_name("image", image)
+            file = datastore.get_image_uri(image)
+        except (ImageNotFoundException, BadRequest):
+            file = ""
+        if not file:
             raise BadRequest(f"there is no image {image!r} among the studies", 404)
-        return super().infer(request, datastore)
+        return str(file)
+
+    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """Refuse whole-slide images, which no model here is for."""
+        raise BadRequest("whole-slide images are not served", 404)
+
+    def train(self, request: dict[str, Any]) -> Any:
+        """Fine-tune a model; see ``MONAILabelApp``. Its process ends with the server's."""
+        self.in_background()
+        return super().train(request)
+
+    def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """Score studies; see ``MONAILabelApp``. Its process ends with the server's."""
+        self.in_background()
+        return super().scoring(request, datastore)
+
+    def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """Segment many images; see ``MONAILabelApp``. Its process ends with the server's."""
+        self.in_background()
+        return super().batch_infer(request, datastore)
+
+    def in_background(self) -> None:
+        """Let a process of the server end with it, and give way to those who wait for answers."""
+        if not self._server_mode:
+            end_with_parent()
+            os.nice(NICE)
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """Score studies in the background; see ``MONAILabelApp``.

@@ -5,18 +5,32 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 
 import jwt
-from fastapi import Request, Response
+from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
-from monailabel.app import app
+from monailabel.app import app as stock
 from monailabel.config import settings
+from monailabel.endpoints import (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    info,
+    login,
+    logs,
+    model,
+    scoring,
+    session,
+    train,
+)
 from monailabel.endpoints.user import auth
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
@@ -24,25 +38,43 @@ from monailabel.interfaces.exception import (
     MONAILabelError,
     MONAILabelException,
 )
-from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
 
-from monai_semgan.label_app.infer_task import BadRequest
-
-__all__ = ["app"]
+import monai_semgan
+from monai_semgan.label_app import dicomweb_proxy, page, viewer
+from monai_semgan.label_app.endpoints import served
+from monai_semgan.label_app.refusal import BadRequest
 
 logger = logging.getLogger(__name__)
-KINDS = ("infer", "train", "activelearning", "scoring")
 # what MONAI Label answers by 500 though the request is at fault
-MISTAKEN = ("Neither Image nor File", "DICOM SEG format is not supported")
+MISTAKEN = ("Neither Image nor File",)
+# what a full disk is called
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
-# MONAI Label lets the web pages of all addresses read the studies; only those that were named may
-app.user_middleware = [layer for layer in app.user_middleware if layer.cls is not CORSMiddleware]
-if origins := settings.MONAI_LABEL_APP_CONF.get("origins"):
-    app.add_middleware(CORSMiddleware, allow_origins=origins.split(","), allow_methods=["*"], allow_headers=["*"])
-
-# MONAI Label 0.8.5 names no algorithm of tokens, without which PyJWT refuses every one; it is that of Keycloak's
+# MONAI Label names no algorithm of tokens, without which PyJWT refuses every one; it is that of Keycloak's
 auth.jwt = SimpleNamespace(decode=functools.partial(jwt.decode, algorithms=["RS256"]))
+
+app = FastAPI(
+    title="monai-semgan, MONAI Label",
+    version=monai_semgan.__version__,
+    docs_url="/",
+    redoc_url="/docs",
+    lifespan=stock.router.lifespan_context,
+)
+for module in (info, model, infer, batch_infer, train, activelearning, scoring, datastore, logs, session):
+    app.include_router(served(module))
+if settings.MONAI_LABEL_AUTH_ENABLE:
+    app.include_router(login.router)
+app.include_router(dicomweb_proxy.router)
+app.include_router(viewer.router)
+app.include_router(page.router)
+
+conf = settings.MONAI_LABEL_APP_CONF
+# web pages of other addresses may not read the studies unless they were named
+if origins := conf.get("origins"):
+    app.add_middleware(CORSMiddleware, allow_origins=origins.split(","), allow_methods=["*"], allow_headers=["*"])
+# nor may those whose name was made to lead here
+app.add_middleware(TrustedHostMiddleware, allowed_hosts=conf.get("hosts", "127.0.0.1,localhost").split(","))
 
 
 def answer(words: str, status: int) -> JSONResponse:
@@ -76,24 +108,16 @@ def refuse_http(request: Request, error: HTTPException) -> JSONResponse:
     return response
 
 
-def is_known(request: Request) -> bool:
-    """Whether a client may be told what there is: everybody, or with authentication the holders of a valid token."""
-    if not settings.MONAI_LABEL_AUTH_ENABLE:
-        return True
-    try:
-        auth.from_token(request.headers.get("Authorization", "").removeprefix("Bearer "))
-    except jwt.InvalidTokenError:
-        return False
-    return True
+@app.exception_handler(OSError)
+def refuse_full_disk(request: Request, error: OSError) -> JSONResponse:
+    """Tell a client that the disk is full."""
+    logger.error("request failed: %s", error, exc_info=error)
+    if error.errno in FULL:
+        return answer("the server's disk is full, nothing was changed: make room and send it again", 507)
+    return answer(f"the server failed: {error.strerror or error}", 500)
 
 
-@app.middleware("http")
-async def check_names(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse names of models, strategies and scores that there are none of, which else fail later and unseen."""
-    kind, _, name = request.url.path.removeprefix(settings.MONAI_LABEL_API_STR).strip("/").partition("/")
-    if request.method == "POST" and kind in KINDS and name and "/" not in name and is_known(request):
-        try:
-            app_instance().check(kind, name)
-        except BadRequest as error:
-            return refuse(request, error)
-    return await call_next(request)
+@app.exception_handler(Exception)
+def fail(request: Request, error: Exception) -> JSONResponse:
+    """Tell a client that the server failed; what happened is in its log."""
+    return answer(f"the server failed ({type(error).__name__}), its log says more", 500)

@@ -8,13 +8,18 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
+
 from monai_semgan.bundle import Bundle, bundle_folders
 
+LOOPBACK, EVERYWHERE = ("127.0.0.1", "localhost", "[::1]"), ("0.0.0.0", "::")
+INET = (socket.AF_INET, socket.AF_INET6)
 MAIN = "from monai_semgan.label_app.main import SemanticGANApp  # noqa: F401\n"
 
 
@@ -26,6 +31,7 @@ def start(
     port: int = 8000,
     work_dir: str | os.PathLike[str] = "output/label",
     origins: str = "",
+    hosts: str = "",
 ) -> NoReturn:
     """Make the app's folder and become the server.
 
@@ -36,6 +42,7 @@ def start(
         port: port to listen on.
         work_dir: folder of logs.
         origins: web pages that may use the server, as ``https://host`` with commas between.
+        hosts: names by which the server may be called besides this machine's own, with commas between.
 
     Raises:
         FileNotFoundError: when there is no such bundle.
@@ -57,6 +64,7 @@ def start(
     roots = json.dumps([str(bundle.root) for bundle in opened.values()])
     command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", studies]
     command += ["--conf", "bundles", roots, "--conf", "origins", origins, "--host", host, "--port", str(port)]
+    command += ["--conf", "hosts", ",".join(trusted(host, hosts))]
     command += ["--uvicorn_app", "monai_semgan.label_app.server:app"]
     print(f"MONAI Label on http://{host}:{port}, log in {app / 'logs'}", flush=True)
     os.execv(sys.executable, command)
@@ -80,3 +88,22 @@ def open_bundles(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Bundle]:
     if not opened:
         raise ValueError("no bundles: name their folders")
     return opened
+
+
+def trusted(host: str, named: str = "") -> list[str]:
+    """Names by which a server may be called: requests that call it by another were led here by somebody else.
+
+    Args:
+        host: address that it listens on.
+        named: others, with commas between.
+    """
+    own = [] if host in LOOPBACK else [socket.gethostname(), socket.getfqdn(), *addresses()]
+    known = [*LOOPBACK, *own, *([] if host in EVERYWHERE else [host]), *filter(None, map(str.strip, named.split(",")))]
+    return list(dict.fromkeys(known))
+
+
+def addresses() -> list[str]:
+    """Addresses of this machine."""
+    return [
+        one.address.partition("%")[0] for own in psutil.net_if_addrs().values() for one in own if one.family in INET
+    ]

@@ -42,3 +42,4 @@ from monai_semgan.transforms.scores import SegmentationScoresd as SegmentationSc
 from monai_semgan.transforms.scores import VolumeScoresd as VolumeScoresd
 from monai_semgan.transforms.shades_of_grey import ShadesOfGrey as ShadesOfGrey
 from monai_semgan.transforms.shades_of_grey import ShadesOfGreyd as ShadesOfGreyd
+from monai_semgan.transforms.solid_organ import SolidOrgan as SolidOrgan

@@ -31,7 +31,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     bundle = several_classes(tiny_bundle(folder, repository, KINDS[request.param]))
     datalist = classes_data(folder / "data", volumes=request.param == "volumetric")
     # teachers that learned for two steps agree on nothing
-    short = {"max_epochs": 1, "steps_per_epoch": 2, "agreement": 0.0}
+    short = {"max_epochs": 1, "steps_per_epoch": 2, "agreement": 0.0, "val_interval": 1}
     settings = [word for name, value in short.items() for word in ("--set", f"{name}={value}")]
     words = ["train", bundle, "--datalist", datalist, "--output", folder / "runs", "--workers", 1, "--device", "cpu"]
     try:

@@ -15,10 +15,12 @@ import pydicom
 import pytest
 import torch
 from monai.data import MetaTensor
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, MRImageStorage, generate_uid
+from skimage.color import lab2rgb
 
 from monai_semgan import formats
 from monai_semgan.bundle import description
+from monai_semgan.formats.dicom_seg import read_seg
 from tests.image_files import colours, gradient, write_colour_dicom, write_dicom, write_png
 from tests.volume_files import BACK, HEAD, LEFT, affine_of, edit_dicom, values, write_enhanced, write_series
 
@@ -93,6 +95,7 @@ def test_mask_of_a_projection_image_has_its_pixels_and_refers_to_it(tmp_path: Pa
         seg.get_pixels_by_source_instance([source.SOPInstanceUID], assert_missing_frames_are_empty=True)[0, ..., 0],
         mask[0].numpy().T,
     )
+    np.testing.assert_array_equal(read_seg(seg, mask.meta), mask.numpy() > 0)
     assert [uid[2] for uid in seg.get_source_image_uids()] == [source.SOPInstanceUID]
     for tag in ("StudyInstanceUID", "PatientID", "PatientName", "StudyID", "Rows", "Columns"):
         assert seg[tag].value == source[tag].value
@@ -121,7 +124,9 @@ def test_segment_says_what_it_is_and_who_made_it(tmp_path: Path, repository: Pat
     assert found.SegmentDescription == "lesion area 12.5 mm2"
     algorithm = found.SegmentationAlgorithmIdentificationSequence[0]
     assert algorithm.AlgorithmName == "lesion_dermoscopy_segmentation" and algorithm.AlgorithmVersion
-    assert highdicom.color.CIELabColor.from_dicom_value(found.RecommendedDisplayCIELabValue).to_rgb() == (255, 128, 0)
+    light, a, b = np.array(found.RecommendedDisplayCIELabValue) / 65535
+    lab = [light * 100, a * 255 - 128, b * 255 - 128]
+    assert (lab2rgb(lab) * 255).round().tolist() == [255, 128, 0]
     check_valid(tmp_path)
 
 
@@ -154,6 +159,7 @@ def check_series(seg: highdicom.seg.Segmentation, mask: MetaTensor, sources: dic
     assert known == len(frames)
     # what no slice has is empty in the mask
     assert not labels[..., sorted(set(range(labels.shape[-1])) - set(sources))].any()
+    np.testing.assert_array_equal(read_seg(seg, mask.meta), mask.numpy() > 0)
 
 
 def sources_of(files: list[Path], mask: MetaTensor) -> dict[int, pydicom.Dataset]:
@@ -254,6 +260,35 @@ def test_classes_are_segments(tmp_path: Path) -> None:
     assert [one.SegmentLabel for one in seg.SegmentSequence] == ["lung", "heart"]
 
 
+def test_wanted_segments_alone_are_read(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", values(), affine_of(LEFT, BACK, HEAD), **ct())
+    mask = mask_of(tmp_path / "ct", 3, ("lung", "heart"))
+    heart = {"CodeValue": "80891009", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Heart"}
+    mask.meta["segments"][1]["SegmentedPropertyTypeCodeSequence"] = heart
+    seg = written(mask, tmp_path)
+    np.testing.assert_array_equal(read_seg(seg, mask.meta, ["80891009"]), mask.numpy() == 2)
+    np.testing.assert_array_equal(read_seg(seg, mask.meta, ["80891009", "39607008"]), mask.numpy() > 0)
+    with pytest.raises(ValueError, match="codes 39607008, 80891009, none of them wanted"):
+        read_seg(seg, mask.meta, ["10200004"])
+    other = write_series(tmp_path / "other", values(), affine_of(LEFT, BACK, HEAD), **ct())[0]
+    with pytest.raises(ValueError, match="does not say which slice"):
+        read_seg(seg, formats.read(other.parent, 3).meta, ["80891009"])
+    with pytest.raises(ValueError, match="rows and columns"):
+        read_seg(seg, {**mask.meta, "spatial_shape": (5, 4, 3)}, ["80891009"])
+
+
+def test_a_label_says_who_made_it_and_how(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", gradient(), **study())
+    mask = mask_of(path, 2)
+    mask.meta["segments"][0]["SegmentAlgorithmType"] = "MANUAL"
+    mask.meta |= {"reader": "Doe^Ann", "seg_series": "1.2.3", "seg_number": 4}
+    seg = written(mask, tmp_path)
+    assert seg.SegmentSequence[0].SegmentAlgorithmType == "MANUAL" and seg.ContentCreatorName == "Doe^Ann"
+    assert "SegmentAlgorithmName" not in seg.SegmentSequence[0]
+    assert (seg.SeriesInstanceUID, seg.InstanceNumber) == ("1.2.3", 4)
+    check_valid(tmp_path)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_empty_mask(tmp_path: Path, dims: int) -> None:
     if dims == 2:
@@ -273,6 +308,22 @@ def test_single_slice_of_ct_is_placed(tmp_path: Path) -> None:
     seg = written(mask, tmp_path)
     np.testing.assert_array_equal(seg.pixel_array, mask[0].numpy().T)
     assert seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient == [1, 2, 3]
+
+
+@pytest.mark.parametrize("modality, storage", [("CT", CTImageStorage), ("MR", MRImageStorage)])
+def test_slices_without_a_frame_of_reference_have_one_of_their_own(
+    tmp_path: Path, modality: str, storage: pydicom.uid.UID
+) -> None:
+    tags = study(Modality=modality, SOPClassUID=storage)
+    files = write_series(tmp_path / "in", values(), affine_of(LEFT, BACK, HEAD), **tags)
+    mask = mask_of(tmp_path / "in", 3)
+    first, again = written(mask, tmp_path), written(mask, tmp_path)
+    check_series(first, mask, sources_of(files, mask))
+    assert first.FrameOfReferenceUID == again.FrameOfReferenceUID
+    check_valid(tmp_path)
+    place = {"ImagePositionPatient": [1, 2, 3], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [2, 1]}
+    alone = mask_of(write_dicom(tmp_path / "a.dcm", gradient(), **tags, **place), 2)
+    np.testing.assert_array_equal(written(alone, tmp_path).pixel_array, alone[0].numpy().T)
 
 
 def test_elements_that_are_missing_or_broken_stay_empty(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -75,6 +76,18 @@ def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path, second
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
     raise RuntimeError(f"the server does not answer:\n{log.read_text()[-3000:]}")
+
+
+def wait_for_task(url: str, kind: str, seconds: float = 240) -> dict[str, Any]:
+    """Wait until the last task of a kind has ended."""
+    end = time.time() + seconds
+    while time.time() < end:
+        with urllib.request.urlopen(f"{url}/{kind}/") as response:
+            task = json.load(response)
+        if task["status"] not in ("SUBMITTED", "RUNNING"):
+            return task
+        time.sleep(0.5)
+    raise TimeoutError(f"{kind} still runs: {task}")
 
 
 def copy_bundle(repository: Path, folder: Path, name: str) -> Path:

@@ -7,13 +7,14 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from monai_semgan.bundle import bundle_folders
-from monai_semgan.label_app.start import open_bundles, start
+from monai_semgan.label_app.start import LOOPBACK, open_bundles, start, trusted
 from tests.tiny_bundle import tiny_bundle
 
 LUNG = "lung_xray_segmentation"
@@ -51,6 +52,7 @@ def test_the_process_becomes_the_server_of_all_bundles(
     conf = {command[index + 1]: command[index + 2] for index, word in enumerate(command) if word == "--conf"}
     assert json.loads(conf["bundles"]) == list(map(str, bundle_folders())) and conf["origins"] == "https://a.org"
     assert command[command.index("--port") + 1] == "8123" and command[command.index("--host") + 1] == "127.0.0.1"
+    assert conf["hosts"] == ",".join(LOOPBACK)
     assert "SemanticGANApp" in (tmp_path / "app" / "main.py").read_text()
     # those that lack weights are told
     lacking = [path for path in bundle_folders() if not (path / "models" / "model.pt").is_file()]
@@ -64,3 +66,11 @@ def test_what_cannot_be_served_is_told_before_the_start(tmp_path: Path, monkeypa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="MONAI Label is not installed"):
         start(str(tmp_path), ["lung_xray"])
+
+
+def test_a_server_may_be_called_by_its_machines_names_and_those_given() -> None:
+    assert trusted("127.0.0.1") == list(LOOPBACK)
+    open_to_all = trusted("0.0.0.0", "label.hospital.org, label")
+    assert {*LOOPBACK, socket.gethostname(), "label.hospital.org", "label"} <= set(open_to_all)
+    assert not {"0.0.0.0", "*", ""} & set(open_to_all)
+    assert "10.1.2.3" in trusted("10.1.2.3")

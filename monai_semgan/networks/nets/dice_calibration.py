@@ -24,11 +24,13 @@ class Quality(NamedTuple):
         dice: the predicted Dice coefficient.
         low: lower end of its interval.
         high: upper end.
+        slices: the same of each slice of a volume, from the feet; empty of an image.
     """
 
     dice: float
     low: float
     high: float
+    slices: tuple[Quality, ...] = ()
 
 
 class DiceCalibration(nn.Module):
@@ -102,3 +104,24 @@ def soft_dice_confidence(logits: Tensor) -> float:
     if not shown_classes.any():
         return 1.0
     return float((2 * (found * mask).sum(1)[shown_classes] / total[shown_classes]).mean())
+
+
+def slice_confidences(logits: Tensor) -> list[float]:
+    """:func:`soft_dice_confidence` of each slice of a volume; of slices without a mask that of those beside them.
+
+    Where an organ ends is least sure: a slice without a mask is as sure as the least sure of those beside it that have
+    one, and sure, 1, where none has.
+
+    Args:
+        logits: label logits ``(L, H, W, slices)``; L as in :func:`soft_dice_confidence`.
+
+    Returns:
+        Numbers in [0, 1], as many as slices.
+    """
+    planes = logits.as_subclass(Tensor).float().unbind(-1)
+    shown = [bool((plane > 0).any() if len(plane) == 1 else plane.argmax(0).any()) for plane in planes]
+    own = [soft_dice_confidence(plane) if some else 1.0 for plane, some in zip(planes, shown)]
+    return [
+        own[k] if some else min((own[j] for j in (k - 1, k + 1) if 0 <= j < len(own)), default=1.0)
+        for k, some in enumerate(shown)
+    ]
