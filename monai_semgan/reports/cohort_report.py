@@ -398,6 +398,7 @@ class CohortReport:
         status = Counter(row["status"] for row in self.rows)
         counts = {name: status[name] for name in ("ok", "failed", "skipped")}
         counts["look"] = sum(bool(row["look"]) for row in self.rows)
+        counts["suspicious"] = sum(row["status"] == "ok" and row["check"] == SUSPICIOUS for row in self.rows)
         counts["warned"] = sum(row["status"] == "ok" and bool(row["message"]) for row in self.rows)
         numeric = [name for name in self.columns if any(isinstance(row[name], (int, float)) for row in self.rows)]
         template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
@@ -563,9 +564,9 @@ def prediction_scores(rows: Iterable[dict[str, Any]], low: float) -> dict[str, A
         low: Dice below which a mask is bad.
 
     Returns:
-        "n"; "spearman", the rank correlation (None where all are equal); "mean_absolute_error"; "coverage", the share of masks whose Dice lies in
-        its interval; "auroc", the probability that a bad mask has the lower prediction of a bad and a good one (None
-        where all are alike). Empty for less than two such rows.
+        "n"; "spearman", the rank correlation (None where all are equal); "mean_absolute_error"; "coverage", the share
+        of masks whose Dice lies in its interval; "auroc", the probability that a bad mask has the lower prediction of a
+        bad and a good one (None where all are alike). Empty for less than two such rows.
     """
     known = [row for row in rows if row.get("predicted_dice") is not None and row.get("dice") is not None]
     if len(known) < 2:
