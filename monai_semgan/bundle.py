@@ -376,7 +376,7 @@ def description(
     """Make the step of postprocessing that tells a mask what its values mean and which files it is to become.
 
     What they mean is a DICOM SEG's content, by the names of dcmqi: coded terms, name and version of the algorithm from
-    the bundle's metadata.json; and the measurements of each class as text.
+    the bundle's metadata.json; and the measurements of each class as text, and all as numbers.
 
     Args:
         root: the bundle's folder.
@@ -384,7 +384,7 @@ def description(
         formats: names of formats, as a list or with commas; "auto" is the image's own, PNG or NIfTI.
 
     Returns:
-        What puts them into the metadata of an item's "pred", as "segments" and "formats".
+        What puts them into the metadata of an item's "pred", as "segments", "formats" and "measurements".
 
     Raises:
         ValueError: for a format that is unknown or lacks its package, or where the metadata has no terms for a class.
@@ -399,12 +399,12 @@ def description(
     metadata = Path(root) / "configs" / "metadata.json"
     content = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else {}
     terms = content.get("coded_terms", {})
-    if "seg" in names:
-        lacking = [name for name in classes if name not in terms]
+    for name in {"seg", "sr"} & set(names):
+        lacking = [one for one in classes if one not in terms]
         if lacking:
-            raise ValueError(f"format seg needs the coded_terms of {', '.join(lacking)} in {metadata}")
+            raise ValueError(f"format {name} needs the coded_terms of {', '.join(lacking)} in {metadata}")
         if importlib.util.find_spec("highdicom") is None:
-            raise ValueError('format seg needs highdicom: pip install "monai-semgan[seg]"')
+            raise ValueError(f'format {name} needs highdicom: pip install "monai-semgan[seg]"')
     algorithm = {
         "SegmentAlgorithmName": Path(root).resolve().name,
         "SegmentAlgorithmVersion": str(content.get("version", "")),
@@ -420,7 +420,7 @@ def description(
         for segment in segments:
             own = {name: values for name, values in sizes.items() if class_of(name, classes) == segment["SegmentLabel"]}
             told.append({**segment, "SegmentDescription": ", ".join(in_words(own))})
-        item["pred"].meta.update(segments=told, formats=names)
+        item["pred"].meta.update(segments=told, formats=names, measurements=sizes)
         return item
 
     return describe

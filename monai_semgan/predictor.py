@@ -103,8 +103,8 @@ class Prediction:
 
         Args:
             path: the file without suffix.
-            format: "nifti", "png", "nrrd" or "seg" (DICOM SEG, of DICOM files); by default what the bundle's
-                ``formats`` say.
+            format: "nifti", "png", "nrrd", or, of DICOM files, "seg" (DICOM SEG) or "sr" (measurements); by default
+                what the bundle's ``formats`` say.
 
         Returns:
             The file with its suffix; the first of several.
@@ -338,6 +338,8 @@ class Predictor:
             prediction.quality = prediction.quality._replace(slices=tuple(each for each in found if each is not None))
         done = self.postprocessing({**prediction.item, Keys.PRED: prediction.logits})
         prediction.mask = done[Keys.PRED]
+        if prediction.quality is not None and isinstance(prediction.mask, MetaTensor):
+            prediction.mask.meta["predicted_dice"] = round(prediction.quality.dice, 3)
         prediction.label = done.get(Keys.LABEL)
         prediction.scores = done.get("scores", {})
         prediction.measurements = done.get("measurements", {})

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         type=lambda text: text.split(","),
         metavar="NAME",
-        help="files of a mask: auto (PNG of pictures, else NIfTI), nifti, png, nrrd or seg (DICOM SEG), several with "
-        "commas; None: the bundle's",
+        help="files of a mask: auto (PNG of pictures, else NIfTI), nifti, png, nrrd, seg (DICOM SEG) or sr (its "
+        "measurements as DICOM SR), several with commas; None: the bundle's",
     )
     add_inference(parser)
     parser.add_argument("--datalist", help="JSON file that names the images; INPUT is the folder its paths start from")

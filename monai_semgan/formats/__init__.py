@@ -8,6 +8,7 @@ from __future__ import annotations
 from monai_semgan.formats.dicom import DICOM as DICOM
 from monai_semgan.formats.dicom_seg import write_seg as write_seg
 from monai_semgan.formats.dicom_series import DICOMSeries as DICOMSeries
+from monai_semgan.formats.dicom_sr import write_sr as write_sr
 from monai_semgan.formats.itk import ITK as ITK
 from monai_semgan.formats.memory import in_memory as in_memory
 from monai_semgan.formats.mgh import MGH as MGH

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,23 +59,10 @@ def write_seg(mask: MetaTensor, path: Path) -> Path:
     Raises:
         ValueError: when the image is no DICOM, cannot be referred to, or the mask does not say what its classes are.
     """
-    meta = mask.meta
-    files = [Path(file) for file in meta.get("files") or [meta.get("filename_or_obj", "")]]
-    name = text_of(files[0].name)
-    if meta.get("file_format") not in ("dicom", "dicom_series"):
-        raise ValueError(f"{name} is no DICOM, a DICOM SEG refers to the images that it is of")
-    if not meta.get("segments"):
-        raise ValueError(f"the mask of {name} does not say what its classes are: segment it with a bundle")
-    try:
-        import highdicom
-    except ImportError as error:
-        raise ValueError('highdicom is not installed: pip install "monai-semgan[seg]"') from error
-    values = mask_values(mask)
-    images, frames = (of_image if values.ndim == 2 else of_series)(files, values)
-    lacking = [tag for tag in REFERENCES if not images[0].get(tag)]
-    if lacking:
-        raise ValueError(f"{name} lacks {', '.join(lacking)}, nothing can refer to it")
-    own = meta["segments"]
+    name, images, frames = sources_of(mask)
+    import highdicom
+
+    own = mask.meta["segments"]
     version = own[0]["SegmentAlgorithmVersion"]
     # it tells of empty masks and of uneven slices, which the report does
     logging.getLogger("highdicom").setLevel(logging.ERROR)
@@ -104,6 +92,35 @@ def write_seg(mask: MetaTensor, path: Path) -> Path:
     file = with_suffix(path, ".dcm")
     seg.save_as(file)
     return file
+
+
+def sources_of(mask: MetaTensor) -> tuple[str, list[pydicom.Dataset], np.ndarray]:
+    """Give the images that a mask is of.
+
+    Args:
+        mask: see :func:`write_seg`.
+
+    Returns:
+        The file's name, headers of its images, and what the mask is in each of their frames, ``(frame, row, column)``.
+
+    Raises:
+        ValueError: when the image is no DICOM, cannot be referred to, or the mask does not say what its classes are.
+    """
+    meta = mask.meta
+    files = [Path(file) for file in meta.get("files") or [meta.get("filename_or_obj", "")]]
+    name = text_of(files[0].name)
+    if meta.get("file_format") not in ("dicom", "dicom_series"):
+        raise ValueError(f"{name} is no DICOM, DICOM SEG and SR refer to the images that they are of")
+    if not meta.get("segments"):
+        raise ValueError(f"the mask of {name} does not say what its classes are: segment it with a bundle")
+    if importlib.util.find_spec("highdicom") is None:
+        raise ValueError('highdicom is not installed: pip install "monai-semgan[seg]"')
+    values = mask_values(mask)
+    images, frames = (of_image if values.ndim == 2 else of_series)(files, values)
+    lacking = [tag for tag in REFERENCES if not images[0].get(tag)]
+    if lacking:
+        raise ValueError(f"{name} lacks {', '.join(lacking)}, nothing can refer to it")
+    return name, images, frames
 
 
 def described(number: int, segment: Mapping[str, Any]) -> Any:

@@ -257,6 +257,8 @@ FORMATS: list[Format] = []
 # what a mask may be written as besides its image's own format
 AUTO = "auto"
 MASK_FORMATS: dict[str, Callable[..., Path]] = {}
+# those of them that tell of a mask and hold none
+REPORTS = ("sr",)
 Writer = TypeVar("Writer", bound=Callable[..., Path])
 # metadata that are left out where there is nothing to tell
 OPTIONAL = ("warnings", "patient", "modality", "outside", "files", "claims")
@@ -518,14 +520,17 @@ def write_as(mask: MetaTensor, path: Path, names: Sequence[str] | None = None) -
     """
     files: dict[str, Path] = {}
     told = []
-    for name in names or mask.meta.get("formats") or [AUTO]:
+    asked = list(names or mask.meta.get("formats") or [AUTO])
+    # masks come first, and there is one
+    masks = [name for name in asked if name not in REPORTS] or [AUTO]
+    for name in (*masks, *(name for name in asked if name in REPORTS)):
         try:
             files[name] = write(mask, path) if name == AUTO else MASK_FORMATS[name](mask, path)
         except ValueError as error:
             told.append(f"{name} is not written: {error}")
-    if not files:
-        files[AUTO] = write(mask, path)
-        told[-1] += f"; {files[AUTO].name} is in its place"
+    if not set(files) - set(REPORTS):
+        files = {AUTO: write(mask, path), **files}
+        told[0] += f"; {files[AUTO].name} is in its place"
     return files, told
 
 

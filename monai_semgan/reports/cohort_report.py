@@ -435,6 +435,7 @@ class CohortReport:
         status = Counter(row["status"] for row in self.rows)
         counts = {name: status[name] for name in ("ok", "failed", "skipped")}
         counts["look"] = sum(bool(row["look"]) for row in self.rows)
+        counts["suspicious"] = sum(row["status"] == "ok" and row["check"] == SUSPICIOUS for row in self.rows)
         counts["warned"] = sum(row["status"] == "ok" and bool(row["message"]) for row in self.rows)
         numeric = [name for name in self.columns if any(isinstance(row[name], (int, float)) for row in self.rows)]
         template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))

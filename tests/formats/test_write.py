@@ -219,7 +219,7 @@ def test_format_that_cannot_hold_a_mask_is_told_and_the_others_are_written(tmp_p
     files, told = write_as(MetaTensor(volume % 2, meta=volume.meta), tmp_path / "v_mask", ["seg", "png", "nrrd"])
     assert list(files) == ["nrrd"]
     assert told == [
-        "seg is not written: v.nii is no DICOM, a DICOM SEG refers to the images that it is of",
+        "seg is not written: v.nii is no DICOM, DICOM SEG and SR refer to the images that they are of",
         "png is not written: a picture cannot hold a volume of 12 x 10 x 6 voxels",
     ]
     # a mask is never lost
