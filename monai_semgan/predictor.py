@@ -321,9 +321,7 @@ class Predictor:
     def _distances(self, images: Tensor) -> list[float]:
         """How far images are from those of the training, up to 1 where they are usual; empty where nothing tells."""
         domain, student = getattr(self.network, "domain", None), getattr(self.network, "student", None)
-        if domain is None or not domain.fitted or images.ndim != 4:
-            return []
-        return domain(domain.features(student, images)).tolist()
+        return [] if domain is None or not domain.fitted else domain.distances(student, images).tolist()
 
     def _finish(self, prediction: Prediction) -> None:
         """Make the mask, and what an evaluation's postprocessing adds."""

@@ -308,8 +308,8 @@ def test_images_unlike_those_of_the_training_are_suspicious() -> None:
     items = [{Keys.IMAGE: MetaTensor(values)} for values in (usual[0], torch.linspace(0, 1, 16).expand(1, 16, 16))]
     assert [found.check for found in segment.predict(items)] == ["", ""]
     assert network.domain is not None
-    features = network.domain.features(student, usual)
-    network.domain.fit(features[:150], features[150:])
+    features = network.domain.features(student, usual, 2)
+    network.domain.fit(features[:150], features[150:].split(1))
     like, unlike = segment.predict(items)
     assert (like.check, like.warnings) == ("ok", ())
     assert unlike.check == "suspicious" and "unlike the images that this network was trained on" in unlike.warnings[0]

@@ -32,7 +32,7 @@ from monai_semgan.bundle import Bundle, parsed
 from monai_semgan.data.cohort import FAILURE
 from monai_semgan.handlers.checkpoints import save_whole
 from monai_semgan.networks.nets.dice_calibration import KNOTS, DiceCalibration, slice_confidences
-from monai_semgan.networks.nets.domain_check import DomainCheck
+from monai_semgan.networks.nets.domain_check import DomainCheck, some_slices
 from monai_semgan.networks.weights import read_state
 from monai_semgan.predictor import Prediction, Predictor
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
@@ -125,9 +125,9 @@ def slices(prediction: Prediction, orient: Callable[[dict[str, Any]], Any]) -> l
 def fit(confidence: Sequence[float], dice: Sequence[float], coverage: float = 0.9) -> DiceCalibration:
     r"""Fit curve and interval.
 
-    The curve is the isotonic regression of Dice on confidence, taken at quantiles of the different confidences. The
-    margins are quantiles of :math:`(d - \hat d) / (1.01 - \hat d)`, which leave out the same share on both sides, of
-    rank :math:`\lceil (n + 1) q \rceil`. Masks of confidence 1, slices with nothing near, have none.
+    The curve is the isotonic regression of Dice on confidence, taken evenly up to the median, and at quantiles above.
+    The margins are quantiles of :math:`(d - \hat d) / (1.01 - \hat d)`, which leave out the same share on both sides,
+    of rank :math:`\lceil (n + 1) q \rceil`. Masks of confidence 1, slices with nothing near, have none.
 
     Args:
         confidence: confidence of each mask.
@@ -140,7 +140,10 @@ def fit(confidence: Sequence[float], dice: Sequence[float], coverage: float = 0.
     c, d = np.asarray(confidence, float), np.asarray(dice, float)
     order = np.argsort(c, kind="stable")
     rising = isotonic_regression(d[order]).x
-    at = np.quantile(np.unique(c), np.linspace(0, 1, KNOTS))
+    different = np.unique(c)
+    # few masks are bad, and the curve is long there
+    evenly, half = np.linspace(different[0], np.median(different), KNOTS // 2 + 1), np.linspace(0.5, 1, KNOTS // 2)
+    at = np.concatenate([evenly, np.quantile(different, half)[1:]])
     if at[0] == at[-1]:
         raise ValueError(f"all masks have the confidence {c[0]:.3f}: is this network trained?")
     knots = np.stack([at, np.interp(at, c[order], rising)], axis=1).clip(0, 1)
@@ -164,8 +167,9 @@ def learn_domain(
 ) -> DomainCheck | None:
     """Let weights know images of the kind that they are for, and write what they know into their file.
 
-    Half of the images, and two copies of each that are harder to read, as the U-Net is trained on, say what varies. The
-    others, as they are, say what is usual: 98 of 100.
+    Half of the images, and copies of each that are harder to read, as the U-Net is trained on, say what varies. The
+    others, as they are, say what is usual: 98 of 100. Of volumes, slices are known. ``domain`` in the bundle's
+    ``settings.yaml`` has the number of copies, the grid, and how much further an image may be.
 
     Args:
         bundle: the bundle, with a student.
@@ -177,7 +181,7 @@ def learn_domain(
         settings: of the bundle's configs by id.
 
     Returns:
-        What was fitted; None for volumes, and for weights without a student.
+        What was fitted; None for weights without a student.
 
     Raises:
         ValueError: for too few images.
@@ -190,7 +194,7 @@ def learn_domain(
         if network is None:
             parsed(parser, "weights")
             network = parsed(parser, "network").eval()
-            if getattr(network, "domain", None) is None or bundle.spatial_dims > 2:
+            if getattr(network, "domain", None) is None:
                 return None
         dataset = parsed(parser, "dataset")
         drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[: most // len(lists)]
@@ -201,19 +205,18 @@ def learn_domain(
     training = ConfigParser(bundle.read("settings.yaml")["unet"])
     harder = [training.get_parsed_content(name) for name in ("jitter", "augmentation")]
     domain, student = network.domain, network.student
-    found: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    chosen = {"grid": 2, "copies": 2, "margin": 1.0} | bundle.read("settings.yaml").get("domain", {})
+    learned, usual = [], []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        order = torch.randperm(len(images)).tolist()
-        for start in range(0, len(order), 64):
-            for learned in (True, False):
-                batch = [images[i] for place, i in enumerate(order[start : start + 64]) if (place % 2 == 0) == learned]
-                seen = torch.stack(batch)
-                found[learned].append(domain.features(student, seen))
-                for _ in range(2 if learned else 0):
-                    copy = harder[1](harder[0](seen)[0])[0].clamp(-1, 1)
-                    found[learned].append(domain.features(student, copy))
-    domain.fit(torch.cat(found[True]), torch.cat(found[False]))
+        for place, index in enumerate(torch.randperm(len(images)).tolist()):
+            seen = some_slices(images[index]) if images[index].ndim > 3 else images[index][None]
+            if place % 2:
+                usual.append(domain.features(student, seen, chosen["grid"]))
+                continue
+            copies = [harder[1](harder[0](seen)[0])[0].clamp(-1, 1) for _ in range(chosen["copies"])]
+            learned.append(domain.features(student, torch.cat([seen, *copies]), chosen["grid"]))
+    domain.fit(torch.cat(learned), usual, margin=chosen["margin"])
     state = read_state(weights)
     save_whole(state | domain.state_dict(prefix="domain."), Path(weights))
     logger.info("%d images say what is usual, at a distance of %.1f: %s", len(images), float(domain.limit), weights)

@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="lists of images like those that come",
     )
+    parser.add_argument(
+        "--against",
+        nargs="*",
+        metavar="DIR",
+        help="folders of images of other kinds: measure how well they are told from --image-lists, and change nothing",
+    )
     parser.add_argument("--root", metavar="DIR", help="folder that its paths start from; None: the datalist's own")
     parser.add_argument("--weights", metavar="FILE", help="file that is calibrated; None: the bundle's newest")
     parser.add_argument("--table", metavar="FILE", help="CSV file for confidence and Dice of each image and copy")
@@ -42,6 +48,12 @@ def run(options: argparse.Namespace) -> int | None:
     weights = options.weights or bundle.root / "models" / bundle.weights()[0]
     given = {"dataset_dir": options.root, "device": None if options.device == "auto" else options.device}
     settings = {name: value for name, value in given.items() if value is not None} | read_settings(options.settings)
+    if options.against is not None:
+        from monai_semgan.apps.image_kinds import against, in_markdown
+
+        lists = options.image_lists or [options.list]
+        print(in_markdown(against(bundle, options.datalist, lists, options.against, weights=weights, **settings)))
+        return None
     from monai_semgan.apps.calibration import calibrate, learn_domain
 
     if options.image_lists:

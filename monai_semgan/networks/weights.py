@@ -88,7 +88,10 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
             unfitted = DiceCalibration().state_dict(prefix="calibration.")
             unfitted |= DiceCalibration().state_dict(prefix="slice_calibration.")
             if isinstance(network.student, UNet):
-                unfitted |= DomainCheck(network.student.channels[-1]).state_dict(prefix="domain.")
+                unfitted |= DomainCheck(network.student.channels).state_dict(prefix="domain.")
+            if "domain.grid" not in state and any(name.startswith("domain.") for name in state):
+                logger.warning("%s know images by other features: semgan calibrate --image-lists", path)
+                state = {name: value for name, value in state.items() if not name.startswith("domain.")}
             state = unfitted | state
         network.load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as error:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from monai_semgan.apps.calibration import calibrate, changed, fit, learn_domain, measure
+from monai_semgan.apps.image_kinds import against
 from monai_semgan.bundle import Bundle
 from monai_semgan.cli import main
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
@@ -46,12 +47,14 @@ def test_the_interval_holds_its_share_of_new_images() -> None:
 
 
 def test_what_is_sure_has_no_margin_and_takes_none_from_others() -> None:
-    confidence, dice = [0.6, 0.7, 0.8, 0.9] * 25, [0.5, 0.7, 0.7, 0.9] * 25
-    dice[:4], dice[4:8] = [0.4, 0.6, 0.6, 0.8], [0.6, 0.8, 0.8, 1.0]
-    alone, among = fit(confidence, dice), fit(confidence + [1.0] * 300, dice + [1.0] * 300)
-    found, sure = among.predict(0.6), among.predict(1.0)
-    assert sure is not None and sure.dice == 1.0 and found is not None and found.dice == pytest.approx(0.5)
-    torch.testing.assert_close(among.margins, alone.margins)
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 0.9, 100)
+    dice = (confidence + random.normal(0, 0.1, 100)).clip(0, 1)
+    found = fit([*confidence, *[1.0] * 1000], [*dice, *[1.0] * 1000])
+    sure = found.predict(1.0)
+    assert sure is not None and sure.dice == 1.0
+    # nine of ten of all would be those that are sure
+    assert found.margins.min() > 0.1
 
 
 def test_masks_that_are_all_alike_teach_nothing() -> None:
@@ -103,7 +106,9 @@ def test_weights_are_calibrated_in_place_and_masks_have_a_predicted_dice(
     torch.testing.assert_close(found.knots, after["calibration.knots"])
 
 
-def test_weights_learn_what_their_images_are_like(bundle: Bundle, tmp_path: Path) -> None:
+def test_weights_learn_what_their_images_are_like(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = tmp_path / "data"
     lists = json.loads((data / "datalist.json").read_text())
     random = np.random.default_rng(0)
@@ -128,6 +133,20 @@ def test_weights_learn_what_their_images_are_like(bundle: Bundle, tmp_path: Path
     noise = random.integers(0, 255, (24, 20), dtype=np.uint8)
     *like, unlike = bundle.predictor()([*(data / item["image"] for item in lists["blobs"]), noise])
     assert [prediction.check for prediction in like].count("ok") > 30 and unlike.check == "suspicious"
+    (tmp_path / "noise").mkdir()
+    for index in range(8):
+        Image.fromarray(random.integers(0, 255, (24, 20), dtype=np.uint8)).save(tmp_path / "noise" / f"{index}.png")
+    (tmp_path / "noise" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    rows = {
+        each["kind"]: each
+        for each in against(bundle, data / "datalist.json", ["blobs"], [tmp_path / "noise"], weights=weights)
+    }
+    assert rows["blobs"]["images"] == 40 and rows["blobs"]["suspicious"] < 0.2 and "auroc" not in rows["blobs"]
+    assert (rows["noise"]["images"], rows["noise"]["refused"]) == (9, 1) and rows["noise"]["auroc"] > 0.95
+    assert rows["inverted"]["auroc"] > 0.95
+    told = ["calibrate", str(bundle.root), str(data / "datalist.json"), "--image-lists", "blobs", "--against"]
+    assert main(told) == 0 and "| inverted | 40 |" in capsys.readouterr().out
+    assert torch.equal(torch.load(weights, weights_only=True)["domain.limit"], state["domain.limit"])
     usual = ["calibrate", str(bundle.root), str(data / "datalist.json"), "--list", "many", "--copies", "0"]
     assert main([*usual, "--image-lists", "many"]) == 0
     again = torch.load(weights, weights_only=True)

@@ -79,8 +79,8 @@ class SemanticGAN(nn.Module):
         # of volumes, slice by slice
         self.slice_calibration = DiceCalibration()
         self.student = student
-        # of a student of MONAI's U-Net, whose lowest maps it knows images by
-        self.domain = DomainCheck(student.channels[-1]) if isinstance(student, UNet) else None
+        # of a student of MONAI's U-Net, whose maps it knows images by
+        self.domain = DomainCheck(student.channels) if isinstance(student, UNet) else None
 
     @torch.jit.export
     def encode(self, image: Tensor) -> Tensor:
