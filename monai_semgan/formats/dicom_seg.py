@@ -62,7 +62,8 @@ def write_seg(mask: MetaTensor, path: Path) -> Path:
     name, images, frames = sources_of(mask)
     import highdicom
 
-    own = mask.meta["segments"]
+    meta = mask.meta
+    own = meta["segments"]
     version = own[0]["SegmentAlgorithmVersion"]
     # it tells of empty masks and of uneven slices, which the report does
     logging.getLogger("highdicom").setLevel(logging.ERROR)
