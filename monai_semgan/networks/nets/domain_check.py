@@ -52,17 +52,16 @@ class DomainCheck(nn.Module):
         channels: channels of the U-Net's stages, the last those of the lowest maps.
     """
 
-    grid: Tensor
-    mean: Tensor
-    scale: Tensor
-    basis: Tensor
-    deviations: Tensor
-    rest: Tensor
-    limit: Tensor
-
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.channels = tuple(channels)[-STAGES:]
+        self.grid: Tensor
+        self.mean: Tensor
+        self.scale: Tensor
+        self.basis: Tensor
+        self.deviations: Tensor
+        self.rest: Tensor
+        self.limit: Tensor
         for name in ("mean", "scale", "deviations"):
             self.register_buffer(name, torch.zeros(0))
         # half as large in the file, of standardised features
