@@ -15,8 +15,8 @@ from monai_semgan.engines.extension import EncoderExtension, Part, SemiSupervise
 class OrganContrast(EncoderExtension):
     r"""Show organs brighter or darker than they are, as disease and other scanners do: livers that iron makes dark.
 
-    Within each foreground class of the label map, intensities x of mean m become :math:`m + a + g (x - m)`, with a and g
-    drawn for each image and class; the border is softened by a pixel (label-driven synthesis, Billot et al. 2023).
+    Within each foreground class of the label map, intensities x of mean m become :math:`m + a + g (x - m)`, with a and
+    g drawn for each image and class; the border is softened by a pixel (label-driven synthesis, Billot et al. 2023).
 
     Args:
         p: share of images that are changed.
