@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--datalist", help="JSON file with labelled images to be learned beside; None: none")
     parser.add_argument("--root", metavar="DIR", help="folder that its paths start from; None: the datalist's own")
     parser.add_argument("--train-list", default="train", metavar="NAME", help="list of the labelled images")
-    parser.add_argument("--rounds", type=at_least(1), default=3, help="how often images are labelled and learned")
+    parser.add_argument("--rounds", type=at_least(1), default=1, help="how often images are labelled and learned")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--workers", type=int, default=2, help="threads that read images at the start")
     add_settings(parser)

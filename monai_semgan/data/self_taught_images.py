@@ -90,8 +90,8 @@ class SelfTaughtImages(Dataset):
             if logits.shape[1] > 1:
                 background[:, 0] = 1.0
             lost = (label > 0) & ~kept
-            # of a mask, what lies beyond its border counts as well
-            label_map = torch.where(lost if logits.shape[1] > 1 else ~kept, background, label_map)
+            # soft borders stay, or masks would shrink from round to round
+            label_map = torch.where(lost, background, label_map)
             label = torch.where(lost, 0.0, label)
         agreed = sum(agreement_of([map_to_label(answer), label]).item() for answer in answers) / len(answers)
         return label_map, label, agreed

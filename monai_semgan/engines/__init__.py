@@ -10,6 +10,7 @@ from monai_semgan.engines.extension import EncoderExtension as EncoderExtension
 from monai_semgan.engines.extension import GANExtension as GANExtension
 from monai_semgan.engines.extensions.augmentation import AdaptiveAugmentation as AdaptiveAugmentation
 from monai_semgan.engines.extensions.augmentation import Jitter as Jitter
+from monai_semgan.engines.extensions.organ_contrast import OrganContrast as OrganContrast
 from monai_semgan.engines.extensions.perturbation import Perturbation as Perturbation
 from monai_semgan.engines.extensions.rehearsal import Rehearsal as Rehearsal
 from monai_semgan.engines.extensions.synthetic_pairs import CodeLoss as CodeLoss

@@ -35,6 +35,7 @@ from monai_semgan.transforms.modality import ByModalityd as ByModalityd
 from monai_semgan.transforms.modality import CTWindow as CTWindow
 from monai_semgan.transforms.modality import CTWindowd as CTWindowd
 from monai_semgan.transforms.modality import EmptyOutsided as EmptyOutsided
+from monai_semgan.transforms.modality import OfModalityd as OfModalityd
 from monai_semgan.transforms.modality import ThresholdByModalityd as ThresholdByModalityd
 from monai_semgan.transforms.mri_scale import MRIScale as MRIScale
 from monai_semgan.transforms.mri_scale import MRIScaled as MRIScaled
@@ -43,3 +44,4 @@ from monai_semgan.transforms.scores import VolumeScoresd as VolumeScoresd
 from monai_semgan.transforms.shades_of_grey import ShadesOfGrey as ShadesOfGrey
 from monai_semgan.transforms.shades_of_grey import ShadesOfGreyd as ShadesOfGreyd
 from monai_semgan.transforms.solid_organ import SolidOrgan as SolidOrgan
+from monai_semgan.transforms.solid_organ import SolidOrgand as SolidOrgand

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,24 @@ class ByModalityd(InvertibleTransform):
         # a prediction comes without its label
         with allow_missing_keys_mode(chain):
             return chain.inverse(d)
+
+
+class OfModalityd(Transform):
+    """Apply a dictionary transform to items of some modalities, and leave the others as they are.
+
+    Args:
+        transform: the transform.
+        modalities: names of the modalities.
+        modality: that of items that do not name theirs, and whose file does not (see :func:`modality_of`).
+    """
+
+    def __init__(self, transform: Callable[[Any], Any], modalities: Sequence[str], modality: str) -> None:
+        self.transform = transform
+        self.modalities = modalities
+        self.modality = modality
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        return dict(self.transform(data) if modality_of(data, self.modality) in self.modalities else data)
 
 
 def modality_of(data: Mapping[Hashable, Any], modality: str, modality_key: str = "modality") -> str:

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import numpy as np
 import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
 from scipy import ndimage
 from torch import Tensor
 
@@ -69,6 +74,39 @@ class SolidOrgan:
             core = largest(opened(alike, self.radius - 1))
         kept = found & ndimage.binary_dilation(core, disc(self.radius - 1))
         return torch.from_numpy(kept).to(mask.device)
+
+
+class SolidOrgand(MapTransform):
+    """Make background, in probabilities, of what :class:`SolidOrgan` does not keep of the volume's mask.
+
+    The probabilities p of a binary mask become 1 - p there; of several classes, background's takes the place of the
+    likeliest.
+
+    Args:
+        keys: keys of the probabilities, ``(L, H, W, D)``, L = 1 is binary.
+        image_key: key of the intensities, ``(C, H, W, D)`` in [-1, 1] on the same grid.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+        self.organ = SolidOrgan()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        image = d[self.image_key].as_subclass(Tensor)[0]
+        for key in self.key_iterator(d):
+            d[key] = pred = d[key].clone()
+            values = pred.as_subclass(Tensor)
+            label = values.argmax(0) if len(values) > 1 else (values[0] > 0.5).long()
+            for index in range(1, max(2, len(values))):
+                lost = (label == index) & ~self.organ(label == index, image)
+                if len(values) == 1:
+                    values[0, lost] = 1 - values[0, lost]
+                else:
+                    values[0, lost], values[index, lost] = values[index, lost], values[0, lost]
+        return d
 
 
 def disc(radius: int) -> np.ndarray:

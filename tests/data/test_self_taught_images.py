@@ -62,7 +62,12 @@ def test_what_is_cleaned_away_becomes_background() -> None:
     taught = SelfTaughtImages(data, bright, gammas=(1.0,), clean=left_half, agreement=0.0)
     for index in range(3):
         item, image = taught[index], data[0]["image"][..., index]
-        assert (item["label_map"][..., 4:] == -1).all() and not item["label"][..., 4:].any()
+        lost = image[..., 4:] > 0
+        assert (item["label_map"][..., 4:][lost] == -1).all() and not item["label"][..., 4:].any()
+        # what was background keeps its soft value
+        torch.testing.assert_close(
+            item["label_map"][..., 4:][~lost], (10 * image[..., 4:]).sigmoid()[~lost] * 2 - 1, atol=1e-3, rtol=0
+        )
         assert item["label"][..., :4].equal((image[..., :4] > 0).to(torch.uint8))
 
 

@@ -19,6 +19,7 @@ from monai_semgan.transforms import (
     CTWindowd,
     EmptyOutsided,
     FitInPlaned,
+    OfModalityd,
     ThresholdByModalityd,
 )
 from monai_semgan.transforms.scores import AXIAL, LABELS
@@ -199,3 +200,10 @@ def test_settings_are_checked() -> None:
         CTWindow(width=0)
     with pytest.raises(ValueError, match="scale is 'HU', known are auto, hu, 8bit"):
         CTWindow(scale="HU")
+
+
+@pytest.mark.parametrize(("item", "expected"), [({}, 1), ({"modality": "mri"}, 2), ({"modality": "ct"}, 1)])
+def test_items_of_other_modalities_pass_as_they_are(item: dict[str, str], expected: int) -> None:
+    step = OfModalityd(lambda data: {**data, "value": 2}, ["mri"], modality="ct")
+    assert step({**item, "value": 1})["value"] == expected
+    assert OfModalityd(lambda data: {**data, "value": 2}, ["mri"], modality="mri")({"value": 1})["value"] == 2

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from monai_semgan.transforms import SolidOrgan
+from monai_semgan.transforms import SolidOrgan, SolidOrgand
 
 SHAPE = (40, 48, 9)
 
@@ -80,3 +80,17 @@ def test_nothing_is_added(seed: int, share: float) -> None:
 def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="at least 2, 1 and 0"):
         SolidOrgan(**setting)  # type: ignore[arg-type]
+
+
+def test_probabilities_of_what_is_not_kept_are_turned_round() -> None:
+    strip = box(slice(12, 16), slice(30, 44), slice(2, 7))
+    image = image_of(0.3, (strip, 0.3))
+    found = torch.where(ORGAN | strip, 0.9, 0.2)[None]
+    pred = SolidOrgand(keys="pred")({"pred": found, "image": image[None]})["pred"]
+    kept = SolidOrgan()(ORGAN | strip, image)
+    torch.testing.assert_close(pred[0], torch.where(kept, 0.9, torch.where(ORGAN | strip, 0.1, 0.2)))
+    assert found.max() == found[0, 13, 40, 4]
+    both = torch.stack([1 - found[0], found[0], torch.zeros(SHAPE)])
+    classes = SolidOrgand(keys="pred")({"pred": both, "image": image[None]})["pred"]
+    assert (classes.argmax(0) == 1).equal(kept)
+    torch.testing.assert_close(classes.sum(0), torch.ones(SHAPE))
