@@ -602,7 +602,9 @@ def write_inference(plan: Plan, base: Bundle, path: Path) -> None:
         else:
             scaled = {"_target_": "monai.transforms.ScaleIntensityRangePercentilesd", "keys": "image", "lower": 0.5}
             scaled |= {"upper": 99.5, "b_min": -1.0, "b_max": 1.0, "clip": True}
-            values["steps::intensities"] = scaled
+            # files keep their own type until here
+            whole = {"_target_": "monai.transforms.CastToTyped", "keys": "image", "dtype": "$np.float32"}
+            values["steps::intensities"] = {"_target_": "monai.transforms.Compose", "transforms": [whole, scaled]}
         values["steps::fit_mri::fill"] = 1.0
         several = isinstance(pieces, Mapping) or pieces != 1
         values["inferer::smallest_piece"] = 0.0 if several else 0.05
