@@ -111,6 +111,13 @@ def test_a_bundle_of_each_kind_is_ready(tmp_path):
         network = bundle.parser().get_parsed_content("network_def")
         assert network.generator.image_channels == (3 if colour else 1)
         assert network.generator.label_channels == (1 if classes == 1 else classes + 1)
+        parser = bundle.parser(
+            "inference.yaml", "evaluate.yaml", datalist=bundle.root / "datalist.json", list_key="test"
+        )
+        item = parser.get_parsed_content("dataset")[0]
+        assert "failure" not in item and item["image"].shape[:3] == (3 if colour else 1, 32, 32)
+        assert -1 <= item["image"].min() < item["image"].max() <= 1
+        assert set(np.unique(item["label"])) <= set(range(classes + 1))
         readme = (bundle.root / "docs" / "README.md").read_text()
         assert "FILL IN" in readme and all(word not in readme.lower() for word in ("lung", "liver", "dermoscop"))
         text = json.dumps(bundle.metadata).lower()
