@@ -49,7 +49,7 @@ SPEEDS = {64: {"unet": 0.1, "gan": 0.3, "encoder": 0.4}, 128: {"unet": 0.4, "gan
 @pytest.mark.parametrize(
     ("hours", "thickness", "size"),
     # by time: 3600 * .88 * .28 / 1.4 = 633 steps an hour at 128 pixels; thin structures ask for more
-    [(1.0, 0.3, 64), (2.0, 0.3, 128), (1.0, 0.04, 128), (0.2, 0.04, 64), (None, 0.3, 128)],
+    [(1.0, 0.3, 64), (2.0, 0.3, 128), (1.0, 0.04, 128), (0.2, 0.04, 64), (None, 0.3, 128), (12.0, 0.02, 256)],
 )
 def test_size_by_time_and_structure(hours, thickness, size):
     plan = make_plan(
@@ -58,6 +58,11 @@ def test_size_by_time_and_structure(hours, thickness, size):
     assert plan["size"] == size
     assert (plan["channel_base"], plan["channel_max"], plan["latent_dim"]) == new_bundle.WIDTHS[size]
     assert set(plan.values) == set(plan.reasons) and all(plan.reasons.values())
+
+
+def test_images_smaller_than_any_measured_size_have_a_plan():
+    plan = make_plan(findings([fact(shape=(24, 20))] * 3), "train", name="x", hours=1.0, speeds=SPEEDS)
+    assert plan["size"] == 64
 
 
 def test_intensity_and_colour():
