@@ -211,7 +211,7 @@ def make_plan(
     choose_intensity(plan, labelled or images, images, volumes, given)
     choose_augmentation(plan, labelled, findings.classes, given)
     choose_postprocessing(plan, labelled, findings.classes, given)
-    choose_schedule(plan, hours, given, (speeds or {}).get(plan["size"], {}))
+    choose_schedule(plan, hours, given, speed_at(speeds, plan["size"]) if speeds else {})
     if unknown := sorted(set(given) - set(plan.values)):
         raise ValueError(f"the plan has {', '.join(unknown)}, choices are {', '.join(plan.values)}")
     return plan
@@ -235,13 +235,15 @@ def choose_size(
     needed = next((s for s in WIDTHS if s * thinnest >= THINNEST), max(WIDTHS))
     size, why = min(128, most), f"images are {longer:.0f} pixels wide"
     if hours is not None and speeds:
-        steps = {s: gan_steps(hours, speeds[s]) for s in speeds if s <= most}
+        # 128 pixels are enough but for thin structures
+        largest = max(min(128, most), min(speeds))
+        steps = {s: gan_steps(hours, speed_at(speeds, s)) for s in WIDTHS if min(speeds) <= s <= largest}
         enough = [s for s, number in steps.items() if number >= FEWEST_STEPS]
         size = max(enough, default=min(steps))
         why += f", and {hours:g} hours give the GAN {steps[size]} steps ({FEWEST_STEPS} at least)"
     if needed > size:
         larger = min(needed, most)
-        number = gan_steps(hours, speeds[larger]) if hours is not None and larger in speeds else STEPS["gan"]
+        number = gan_steps(hours, speed_at(speeds, larger)) if hours is not None and speeds else STEPS["gan"]
         if larger > size and number >= FEWEST_FOR_STRUCTURE:
             size, why = (
                 larger,
@@ -254,6 +256,13 @@ def choose_size(
         raise ValueError(f"size is {size}, it has to be one of {', '.join(map(str, WIDTHS))}")
     for key, value in zip(("channel_base", "channel_max", "latent_dim"), WIDTHS[size]):
         plan.choose(key, value, f"the table's for {size} pixels", given)
+
+
+def speed_at(speeds: Mapping[int, Mapping[str, float]], size: int) -> Mapping[str, float]:
+    """Seconds a step at a size; where it was not measured, four times those at half of it."""
+    nearest = max((s for s in speeds if s <= size), default=min(speeds))
+    factor = (size / nearest) ** 2
+    return {stage: value * factor for stage, value in speeds[nearest].items()}
 
 
 def gan_steps(hours: float, speed: Mapping[str, float]) -> int:
@@ -602,7 +611,9 @@ def write_inference(plan: Plan, base: Bundle, path: Path) -> None:
         else:
             scaled = {"_target_": "monai.transforms.ScaleIntensityRangePercentilesd", "keys": "image", "lower": 0.5}
             scaled |= {"upper": 99.5, "b_min": -1.0, "b_max": 1.0, "clip": True}
-            values["steps::intensities"] = scaled
+            # files keep their own type until here
+            whole = {"_target_": "monai.transforms.CastToTyped", "keys": "image", "dtype": "$np.float32"}
+            values["steps::intensities"] = {"_target_": "monai.transforms.Compose", "transforms": [whole, scaled]}
         values["steps::fit_mri::fill"] = 1.0
         several = isinstance(pieces, Mapping) or pieces != 1
         values["inferer::smallest_piece"] = 0.0 if several else 0.05
@@ -810,6 +821,8 @@ def measured(
     """Measure the sizes that come into question, from the smallest on until one is too slow for the hours."""
     most = given.get("size") or max(plan["size"], 128)
     sizes = [given["size"]] if "size" in given else [size for size in WIDTHS if size <= most]
+    # the first plan's is at most what the images have
+    sizes = [size for size in sizes if size <= plan["size"]] or sizes
     if len(sizes) > 1 and (hours is None or hours > 0.1):
         sizes = [size for size in sizes if size > min(WIDTHS)]
     speeds: dict[int, dict[str, float]] = {}

@@ -375,7 +375,7 @@ def evaluate(job: Job, answer: str, list_key: str, weights: Path, most: int | No
     marker = folder / "weights.json"
     state = {"weights": changed(weights), "most": most}
     done = read_record(marker)
-    if done.get("weights") == state["weights"] and (done.get("most") == most or most is not None):
+    if done.get("weights") == state["weights"] and "seconds" in done and (done["most"] == most or most is not None):
         return float(done["seconds"])
     base = Path(job.root) if job.root else job.datalist.parent
     items = read_datalist(job.datalist, list_key, base)

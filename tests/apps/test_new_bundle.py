@@ -49,7 +49,7 @@ SPEEDS = {64: {"unet": 0.1, "gan": 0.3, "encoder": 0.4}, 128: {"unet": 0.4, "gan
 @pytest.mark.parametrize(
     ("hours", "thickness", "size"),
     # by time: 3600 * .88 * .28 / 1.4 = 633 steps an hour at 128 pixels; thin structures ask for more
-    [(1.0, 0.3, 64), (2.0, 0.3, 128), (1.0, 0.04, 128), (0.2, 0.04, 64), (None, 0.3, 128)],
+    [(1.0, 0.3, 64), (2.0, 0.3, 128), (1.0, 0.04, 128), (0.2, 0.04, 64), (None, 0.3, 128), (12.0, 0.02, 256)],
 )
 def test_size_by_time_and_structure(hours, thickness, size):
     plan = make_plan(
@@ -58,6 +58,11 @@ def test_size_by_time_and_structure(hours, thickness, size):
     assert plan["size"] == size
     assert (plan["channel_base"], plan["channel_max"], plan["latent_dim"]) == new_bundle.WIDTHS[size]
     assert set(plan.values) == set(plan.reasons) and all(plan.reasons.values())
+
+
+def test_images_smaller_than_any_measured_size_have_a_plan():
+    plan = make_plan(findings([fact(shape=(24, 20))] * 3), "train", name="x", hours=1.0, speeds=SPEEDS)
+    assert plan["size"] == 64
 
 
 def test_intensity_and_colour():
@@ -111,6 +116,13 @@ def test_a_bundle_of_each_kind_is_ready(tmp_path):
         network = bundle.parser().get_parsed_content("network_def")
         assert network.generator.image_channels == (3 if colour else 1)
         assert network.generator.label_channels == (1 if classes == 1 else classes + 1)
+        parser = bundle.parser(
+            "inference.yaml", "evaluate.yaml", datalist=bundle.root / "datalist.json", list_key="test"
+        )
+        item = parser.get_parsed_content("dataset")[0]
+        assert "failure" not in item and item["image"].shape[:3] == (3 if colour else 1, 32, 32)
+        assert -1 <= item["image"].min() < item["image"].max() <= 1
+        assert set(np.unique(item["label"])) <= set(range(classes + 1))
         readme = (bundle.root / "docs" / "README.md").read_text()
         assert "FILL IN" in readme and all(word not in readme.lower() for word in ("lung", "liver", "dermoscop"))
         text = json.dumps(bundle.metadata).lower()
