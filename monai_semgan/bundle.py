@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +37,8 @@ LATER_WEIGHTS = re.compile(r"model_v(\d+)\.pt")
 INTERRUPTED = 130
 # of malloc.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+# values of a mask of unsigned bytes, but for background
+MOST_CLASSES = 255
 
 
 class Bundle:
@@ -252,7 +254,7 @@ def parsed(parser: ConfigParser, name: str) -> Any:
     """Make the object of an id; what MONAI or :func:`or_exit` wraps a user's mistake into is taken off.
 
     Raises:
-        ValueError, OSError: what is wrong with a setting or a file.
+        ValueError, OSError, FloatingPointError: what is wrong with a setting, a file, or a training's numbers.
     """
     try:
         return parser.get_parsed_content(name)
@@ -262,11 +264,11 @@ def parsed(parser: ConfigParser, name: str) -> Any:
         raise
 
 
-def user_mistake(error: BaseException) -> ValueError | OSError | None:
+def user_mistake(error: BaseException) -> ValueError | OSError | FloatingPointError | None:
     """Find what a user did wrong behind an error that MONAI raised while it parsed a config; None if it is another."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (ValueError, OSError)):
+        if isinstance(cause, (ValueError, OSError, FloatingPointError)):
             return cause
         cause = cause.__cause__
     return None
@@ -317,6 +319,57 @@ def or_exit(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         raise SystemExit(f"error: {error}") from error
 
 
+def label_channels(classes: Sequence[str] | Mapping[str, Any]) -> int:
+    """Give the label channels of the networks of a bundle: the one place where sigmoid or softmax is decided.
+
+    Args:
+        classes: names of the classes, that of the value 1 of a mask first.
+
+    Returns:
+        1 for one class, whose probability is a sigmoid; of several, which exclude each other, one more than there are,
+        background first, a softmax.
+
+    Raises:
+        ValueError: without a class, and for more than a byte can tell apart.
+    """
+    if not 1 <= len(classes) <= MOST_CLASSES:
+        raise ValueError(f"classes names {len(classes)}, it has to be 1 to {MOST_CLASSES}")
+    return 1 if len(classes) == 1 else len(classes) + 1
+
+
+def largest_components(
+    number: int | Mapping[str, int], classes: Sequence[str] | Mapping[str, Any]
+) -> Callable[[dict[str, Any]], Any]:
+    """Make the step of postprocessing that keeps the largest connected pieces of each class, diagonals connected.
+
+    Args:
+        number: pieces of every class that are kept, or of some classes by name; 0 for all.
+        classes: names of the classes, that of the value 1 of the mask first.
+
+    Returns:
+        What drops the others from an item's "pred", a mask ``(1, ...)``.
+
+    Raises:
+        ValueError: for a class that there is not.
+    """
+    from monai.transforms import Compose, KeepLargestConnectedComponentd
+
+    names = list(classes)
+    if not isinstance(number, Mapping):
+        kept: dict[int | None, int] = {None: int(number)}
+    elif unknown := [name for name in number if name not in names]:
+        raise ValueError(f"largest_components names {', '.join(unknown)}, the classes are {', '.join(names)}")
+    else:
+        kept = {names.index(name) + 1: int(pieces) for name, pieces in number.items()}
+    return Compose(
+        [
+            KeepLargestConnectedComponentd("pred", applied_labels=value, is_onehot=False, num_components=pieces)
+            for value, pieces in kept.items()
+            if pieces
+        ]
+    )
+
+
 def description(
     root: str | os.PathLike[str], classes: Mapping[str, Sequence[int]], formats: str | Sequence[str] = "auto"
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -365,13 +418,18 @@ def description(
         sizes = item.get("measurements", {})
         told = []
         for segment in segments:
-            word = segment["SegmentLabel"].replace(" ", "_")
-            own = {name: values for name, values in sizes.items() if word in name}
+            own = {name: values for name, values in sizes.items() if class_of(name, classes) == segment["SegmentLabel"]}
             told.append({**segment, "SegmentDescription": ", ".join(in_words(own))})
         item["pred"].meta.update(segments=told, formats=names)
         return item
 
     return describe
+
+
+def class_of(measurement: str, classes: Iterable[str]) -> str | None:
+    """Name the class that a measurement is of: that with the longest name in its own; None for none."""
+    found = [name for name in classes if name.replace(" ", "_") in measurement]
+    return max(found, key=len, default=None)
 
 
 def flag(value: Any) -> bool:

@@ -24,7 +24,7 @@ from monai_semgan import formats
 from monai_semgan.bundle import Bundle, give_back_freed_memory
 from monai_semgan.data.cohort import FAILURE, failure_reason
 from monai_semgan.formats.registry import OK, REFUSED, SUSPICIOUS
-from monai_semgan.networks.nets.dice_calibration import Quality, soft_dice_confidence
+from monai_semgan.networks.nets.dice_calibration import Quality, slice_confidences, soft_dice_confidence
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ class Prediction:
         measurements: sizes of the mask by name and unit, such as ``{"liver_volume": {"ml": 1490.2, "voxels": 98013}}``;
             None where there is nothing to measure, or the size of pixels is not known.
         confidence: how sure the network is of the mask, its soft Dice, 0 to 1.
-        quality: the predicted Dice of the mask with its interval, where the weights were calibrated.
+        quality: the predicted Dice of the mask with its interval, where the weights were calibrated; of a volume also
+            that of each slice.
         check: whether the image is of the kind that the bundle is for: "ok", "suspicious" (``warnings`` say why) or
             "refused" (``failure`` does); empty where nothing tells.
         seconds: time that it took; of images that were segmented together, each has its share.
@@ -329,8 +330,12 @@ class Predictor:
         if not torch.isfinite(prediction.logits).all():
             raise ValueError("the network's result is NaN or infinite: are these its trained weights?")
         prediction.confidence = soft_dice_confidence(prediction.logits)
-        if (calibration := getattr(self.network, "calibration", None)) is not None:
+        network: Any = self.network
+        if (calibration := getattr(network, "calibration", None)) is not None:
             prediction.quality = calibration.predict(prediction.confidence)
+        if prediction.quality is not None and prediction.logits.ndim > 3:
+            found = map(network.slice_calibration.predict, slice_confidences(prediction.logits))
+            prediction.quality = prediction.quality._replace(slices=tuple(each for each in found if each is not None))
         done = self.postprocessing({**prediction.item, Keys.PRED: prediction.logits})
         prediction.mask = done[Keys.PRED]
         prediction.label = done.get(Keys.LABEL)

@@ -20,10 +20,13 @@ from torch import nn
 from monai_semgan.bundle import (
     Bundle,
     bundle_folders,
+    class_of,
     description,
     find_bundle,
     flag,
     keep_freed_memory,
+    label_channels,
+    largest_components,
     literal,
     or_exit,
     parsed,
@@ -238,3 +241,38 @@ def test_formats_that_cannot_be_are_said_at_once(repository: Path, tmp_path: Pat
     # without terms all but seg goes
     meta = description(tmp_path, {"lung": [1, 2, 3]})(item_of_mask())["pred"].meta
     assert meta["formats"] == ["auto"] and meta["segments"][0]["SegmentLabel"] == "lung"
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(1, 1), (2, 3), (20, 21), (255, 256)])
+def test_classes_say_whether_it_is_a_sigmoid_or_a_softmax(classes: int, channels: int) -> None:
+    assert label_channels([str(index) for index in range(classes)]) == channels
+
+
+@pytest.mark.parametrize("classes", [0, 256])
+def test_a_byte_tells_255_classes_apart(classes: int) -> None:
+    with pytest.raises(ValueError, match=f"classes names {classes}, it has to be 1 to 255"):
+        label_channels([str(index) for index in range(classes)])
+
+
+def test_pieces_are_kept_of_each_class() -> None:
+    mask = torch.zeros(1, 9, 9)
+    # two pieces of each class, that of two pixels first
+    mask[0, 0, 0:2], mask[0, 0, 4], mask[0, 4, 0:2], mask[0, 4, 4] = 1, 1, 2, 2
+    names = ["lung", "heart"]
+
+    def kept(number: Any) -> list[int]:
+        found = largest_components(number, names)({"pred": mask.clone()})["pred"]
+        return [int((found == value).sum()) for value in (1, 2)]
+
+    assert kept(0) == kept(2) == kept({}) == [3, 3]
+    assert kept(1) == [2, 2]
+    assert kept({"heart": 1}) == [3, 2] and kept({"lung": 1, "heart": 2}) == [2, 3]
+    with pytest.raises(ValueError, match="largest_components names liver, the classes are lung, heart"):
+        largest_components({"liver": 1}, names)
+
+
+def test_measurements_belong_to_the_class_with_the_longest_name() -> None:
+    classes = ["eye", "eyebrow", "right lung", "lung"]
+    assert class_of("eyebrow_area", classes) == "eyebrow" and class_of("eye_area", classes) == "eye"
+    assert class_of("right_lung_area", classes) == "right lung" and class_of("left_lung_area", classes) == "lung"
+    assert class_of("cardiothoracic_ratio", classes) is None

@@ -15,22 +15,25 @@ import csv
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 from monai.utils import CommonKeys as Keys
+from monai.utils import convert_to_tensor
 from scipy.optimize import isotonic_regression
 from scipy.stats import spearmanr
 
 from monai_semgan.bundle import Bundle, parsed
 from monai_semgan.data.cohort import FAILURE
 from monai_semgan.handlers.checkpoints import save_whole
-from monai_semgan.networks.nets.dice_calibration import KNOTS, DiceCalibration
+from monai_semgan.networks.nets.dice_calibration import KNOTS, DiceCalibration, slice_confidences
 from monai_semgan.networks.nets.domain_check import DomainCheck
+from monai_semgan.networks.weights import read_state
 from monai_semgan.predictor import Prediction, Predictor
 from monai_semgan.transforms.differentiable_augmentation import DifferentiableAugmentation
 
@@ -57,7 +60,8 @@ def measure(
         settings: of the bundle's configs by id.
 
     Returns:
-        For each image and copy "file", "copy" (0 is the image as it is), "confidence" and "dice".
+        For each image and copy "file", "copy" (0 is the image as it is), "confidence" and "dice"; of a volume also
+        "slices", confidence and Dice of each.
 
     Raises:
         ValueError: when no image could be scored, or the bundle's scores lack Dice.
@@ -66,6 +70,7 @@ def measure(
     parsed(parser, "weights")
     predictor: Predictor = parsed(parser, "predictor")
     dataset = parsed(parser, "dataset")
+    orient = parser.get_parsed_content("steps::orient") if bundle.spatial_dims > 2 else None
     rows: list[dict[str, Any]] = []
     harder = DifferentiableAugmentation(p=0.5, **HARDER)
     with torch.random.fork_rng(devices=[]):
@@ -77,7 +82,7 @@ def measure(
                 continue
             items = [item] + [{**item, Keys.IMAGE: changed(item[Keys.IMAGE], harder)} for _ in range(copies)]
             for copy, prediction in enumerate(predictor.predict(items)):
-                rows += [scored(prediction, copy)] if prediction.failure is None else []
+                rows += [scored(prediction, copy, orient)] if prediction.failure is None else []
     if not rows:
         raise ValueError(f"no image of list {list_key} in {datalist} could be scored")
     return rows
@@ -92,8 +97,8 @@ def changed(image: torch.Tensor, augmentation: DifferentiableAugmentation) -> to
     return result
 
 
-def scored(prediction: Prediction, copy: int) -> dict[str, Any]:
-    """The row of a prediction with its label."""
+def scored(prediction: Prediction, copy: int, orient: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
+    """The row of a prediction with its label; ``orient`` brings a volume's slices to the network's order."""
     if "dice" not in prediction.scores:
         raise ValueError(f"the bundle scores {sorted(prediction.scores)}: add dice to scores in configs/settings.yaml")
     dice = float(prediction.scores["dice"])
@@ -103,15 +108,26 @@ def scored(prediction: Prediction, copy: int) -> dict[str, Any]:
         "confidence": prediction.confidence,
         # a label and a mask that are both empty agree
         "dice": 1.0 if math.isnan(dice) else dice,
+        **({} if orient is None else {"slices": slices(prediction, orient)}),
     }
+
+
+def slices(prediction: Prediction, orient: Callable[[dict[str, Any]], Any]) -> list[tuple[float, float]]:
+    """Confidence and Dice of each slice of a volume; two empty masks agree."""
+    grid = prediction.mask
+    values = (convert_to_tensor(each, track_meta=False).reshape(1, *grid.shape) for each in (grid, prediction.label))
+    mask, label = (orient({Keys.IMAGE: MetaTensor(each, affine=grid.affine)})[Keys.IMAGE][0] > 0 for each in values)
+    shared, total = (mask & label).sum((0, 1)), mask.sum((0, 1)) + label.sum((0, 1))
+    dice = torch.where(total > 0, 2 * shared / total.clamp_min(1), 1.0)
+    return list(zip(slice_confidences(prediction.logits), dice.tolist(), strict=True))
 
 
 def fit(confidence: Sequence[float], dice: Sequence[float], coverage: float = 0.9) -> DiceCalibration:
     r"""Fit curve and interval.
 
-    The curve is the isotonic regression of Dice on confidence, taken at quantiles of the confidence. The margins are
-    quantiles of :math:`(d - \hat d) / (1.01 - \hat d)`, which leave out the same share on both sides, of rank
-    :math:`\lceil (n + 1) q \rceil`.
+    The curve is the isotonic regression of Dice on confidence, taken at quantiles of the different confidences. The
+    margins are quantiles of :math:`(d - \hat d) / (1.01 - \hat d)`, which leave out the same share on both sides, of
+    rank :math:`\lceil (n + 1) q \rceil`. Masks of confidence 1, slices with nothing near, have none.
 
     Args:
         confidence: confidence of each mask.
@@ -124,12 +140,12 @@ def fit(confidence: Sequence[float], dice: Sequence[float], coverage: float = 0.
     c, d = np.asarray(confidence, float), np.asarray(dice, float)
     order = np.argsort(c, kind="stable")
     rising = isotonic_regression(d[order]).x
-    at = np.quantile(c, np.linspace(0, 1, KNOTS))
+    at = np.quantile(np.unique(c), np.linspace(0, 1, KNOTS))
     if at[0] == at[-1]:
         raise ValueError(f"all masks have the confidence {c[0]:.3f}: is this network trained?")
     knots = np.stack([at, np.interp(at, c[order], rising)], axis=1).clip(0, 1)
     predicted = np.interp(c, *knots.T)
-    errors = np.sort((d - predicted) / (1.01 - predicted))
+    errors = np.sort(((d - predicted) / (1.01 - predicted))[c < 1])
     rank = min(len(errors), math.ceil((len(errors) + 1) * (1 + coverage) / 2)) - 1
     calibration = DiceCalibration()
     calibration.fit(knots.tolist(), [max(0.0, -errors[::-1][rank]), max(0.0, errors[rank])])
@@ -198,7 +214,7 @@ def learn_domain(
                     copy = harder[1](harder[0](seen)[0])[0].clamp(-1, 1)
                     found[learned].append(domain.features(student, copy))
     domain.fit(torch.cat(found[True]), torch.cat(found[False]))
-    state = torch.load(weights, map_location="cpu", weights_only=True)
+    state = read_state(weights)
     save_whole(state | domain.state_dict(prefix="domain."), Path(weights))
     logger.info("%d images say what is usual, at a distance of %.1f: %s", len(images), float(domain.limit), weights)
     return domain
@@ -215,6 +231,8 @@ def calibrate(
 ) -> DiceCalibration:
     """Calibrate weights on a labelled list that they were not trained on, and write the result into their file.
 
+    Weights for volumes are calibrated for whole volumes and for their slices.
+
     Args:
         bundle: the bundle.
         datalist: JSON file with the list.
@@ -224,7 +242,7 @@ def calibrate(
         settings: see :func:`measure`.
 
     Returns:
-        What was fitted.
+        What was fitted, to whole images or volumes.
 
     Raises:
         ValueError: when there are too few images.
@@ -236,11 +254,14 @@ def calibrate(
     found = fit(confidence, dice)
     if table is not None:
         with Path(table).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, [name for name in rows[0] if name != "slices"], extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
-    state = torch.load(weights, map_location="cpu", weights_only=True)
-    save_whole(state | found.state_dict(prefix="calibration."), Path(weights))
+    state = read_state(weights) | found.state_dict(prefix="calibration.")
+    if each := [pair for row in rows for pair in row.get("slices", ())]:
+        of_slices = fit([pair[0] for pair in each], [pair[1] for pair in each])
+        state |= of_slices.state_dict(prefix="slice_calibration.")
+    save_whole(state, Path(weights))
     predicted = [quality.dice for value in confidence if (quality := found.predict(value)) is not None]
     logger.info(
         "%d images and copies: Spearman of predicted and true Dice %.2f, mean absolute error %.3f: %s",

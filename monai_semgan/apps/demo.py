@@ -21,6 +21,7 @@ from torch import Tensor
 
 from monai_semgan.bundle import INTERRUPTED, Bundle
 from monai_semgan.metrics import REPORTED_SCORES
+from monai_semgan.networks.label_map import map_to_label
 from monai_semgan.networks.nets import SemanticGAN
 
 CONFIGS = ("inference.yaml", "evaluate.yaml")
@@ -94,7 +95,7 @@ def draw_volumes(
         image, logits = network.decode(torch.lerp(ends[:1], ends[1:], torch.linspace(0, 1, SLICES)[:, None, None]))
         units = (level + image.clamp(-1, 1) * width / 2).round()
         item = {"image": f"images/sample_{seed}.nii.gz", "label": f"labels/sample_{seed}.nii.gz"}
-        for key, values, dtype in (("image", units, np.int16), ("label", logits > 0, np.uint8)):
+        for key, values, dtype in (("image", units, np.int16), ("label", map_to_label(logits), np.uint8)):
             volume = nib.Nifti1Image(values[:, 0].movedim(0, -1).numpy().astype(dtype), VOLUME_AFFINE)
             volume.header.set_xyzt_units("mm")
             (folder / item[key]).parent.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ from monai_semgan.data.cohort import failure_reason
 from monai_semgan.formats.memory import UPRIGHT
 from monai_semgan.handlers.checkpoints import save_whole
 from monai_semgan.networks.label_map import map_to_label
-from monai_semgan.networks.weights import load_weights
+from monai_semgan.networks.weights import load_weights, read_state
 from monai_semgan.predictor import Predictor
 
 LIST = "synthetic"
@@ -457,7 +457,7 @@ def load_discriminator(bundle: Bundle, path: str | None, device: torch.device) -
         raise FileNotFoundError(f"discriminator {path} does not exist: name state.pt of the training of the GAN")
     discriminator = parsed(bundle.parser("train_gan.yaml"), "image_discriminator")
     try:
-        discriminator.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["image_discriminator"])
+        discriminator.load_state_dict(read_state(path)["image_discriminator"])
     except Exception as error:  # torch.load raises whatever a damaged file leads to
         raise ValueError(
             f"{path} holds no D_r of this bundle: name state.pt of the training of its GAN, shipped weights hold none"
@@ -468,7 +468,9 @@ def load_discriminator(bundle: Bundle, path: str | None, device: torch.device) -
 def pieces_of(bundle: Bundle) -> int:
     """How many pieces a class comes in by the bundle's ``largest_components``, 0 where it does not say."""
     parser = bundle.parser(INFERENCE)
-    return int(parsed(parser, "largest_components") or 0) if "largest_components" in parser else 0
+    found = parsed(parser, "largest_components") if "largest_components" in parser else 0
+    # of classes by name the most that one of them comes in
+    return int(max([0, *found.values()]) if isinstance(found, dict) else found or 0)
 
 
 def training_items(filters: Filters, spatial_dims: int) -> list[dict[str, Any]]:
@@ -500,7 +502,7 @@ def training_images(
         ValueError: when an image cannot be read.
     """
     if path.is_file():
-        return torch.load(path, weights_only=True)
+        return read_state(path)
     network: Any = predictor.network
     factors, realism = [], [torch.empty(0)]
     for images in batches(planes(predictor, tqdm(items, unit=" training images", mininterval=1.0)), BATCH):

@@ -121,7 +121,7 @@ def train(preset: Preset, size: int, batch: int, amp: bool, device: torch.device
     """
     image, label = torch.rand(1, size, size) * 2 - 1, torch.rand(1, size, size).round()
     loader = SemiSupervisedLoader(
-        [{"image": image}], [{"image": image, "label": label}], batch_size=batch, pair_batch_size=batch, steps=1
+        [{"image": image}] * 2, [{"image": image, "label": label}], batch_size=batch, pair_batch_size=batch, steps=1
     )
     network = preset.network(size)
     image_discriminator, joint_discriminator = preset.discriminators(size)

@@ -18,7 +18,10 @@ from typing import Any, NoReturn
 COMMANDS = {
     "segment": "segment images or volumes",
     "evaluate": "segment the images of a list and score them against their labels",
+    "check": "tell what is wrong with the images and labels of a datalist, before anything is trained",
+    "new": "make a bundle for images and labels of your own",
     "train": "train a bundle: U-Net, generative model, encoder, student",
+    "adapt": "let weights learn a new scanner or modality from images without labels",
     "calibrate": "find out how the confidence of masks tells their Dice, on labelled images",
     "synthesise": "write labelled samples of a generative model, to train other networks from",
     "label": "start a MONAI Label server for annotators",
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         say("loading torch and MONAI")
         return importlib.import_module(f"monai_semgan.cli.{options.command}").run(options) or 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:

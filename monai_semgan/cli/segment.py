@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from monai_semgan.cli import add_settings, at_least, check_path, distributed, read_settings
+from monai_semgan.cli import add_settings, at_least, check_path, distributed, read_settings, say
 
 if TYPE_CHECKING:
     from monai_semgan.bundle import Bundle
@@ -70,6 +70,8 @@ def inference_settings(options: argparse.Namespace) -> dict[str, Any]:
         "num_workers": options.workers,
         "ckpt_path": options.weights,
         "modality": modality,
+        # so that a file that says another is told of
+        "steps::read::reader::modality": modality,
         "insist": options.insist,
         "resume": options.resume,
     }
@@ -82,9 +84,11 @@ def open_bundle(name: str, settings: Mapping[str, Any]) -> Bundle:
     Raises:
         FileNotFoundError: when there is no such bundle, or no weights.
     """
-    from monai_semgan.bundle import Bundle
+    from monai_semgan.bundle import Bundle, bundle_folders
 
     bundle = Bundle(name)
+    if bundle.root not in bundle_folders():
+        say(f"{bundle.name} did not come along: a bundle's configs are code, run only those that you trust")
     if "ckpt_path" not in settings and (lacking := bundle.lacking()):
         raise FileNotFoundError(lacking)
     return bundle

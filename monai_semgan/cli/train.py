@@ -7,43 +7,51 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from monai_semgan.cli import add_settings, distributed, read_settings
+from monai_semgan.cli import add_settings, check_path, distributed, read_settings
+from monai_semgan.cli.new import positive
 
-if TYPE_CHECKING:
-    from monai_semgan.bundle import Bundle
-
-# with the configs of each; a later one is merged over an earlier
-STAGES = {
-    "unet": ("train_unet.yaml",),
-    "gan": ("train_gan.yaml",),
-    "encoder": ("train_encoder.yaml",),
-    "student": ("train_unet.yaml", "train_student.yaml"),
-}
+STAGES = ("unet", "gan", "encoder", "student")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("bundle", help="folder of a bundle, or the name of one that came along")
-    parser.add_argument("--datalist", required=True, help="JSON file with lists of images, of some with labels")
+    parser.add_argument(
+        "--datalist", help="JSON file with lists of images, of some with labels; None: the bundle's own"
+    )
     parser.add_argument("--root", metavar="DIR", help="folder that its paths start from; None: the datalist's own")
     parser.add_argument(
-        "--output", required=True, help="folder for unet/, gan/, encoder/ and student/; weights: student/model.pt"
+        "--output",
+        help="folder for unet/, gan/, encoder/, student/ and the report; None: runs/ in a bundle of your own",
     )
-    parser.add_argument("--train-list", default="train", metavar="NAME", help="list of the labelled images")
-    parser.add_argument("--val-list", default="val", metavar="NAME", help="list that the encoder is validated on")
+    parser.add_argument(
+        "--hours",
+        type=positive,
+        help="time for all, evaluation and report included; more than before lengthens it; None: the bundle's",
+    )
+    parser.add_argument(
+        "--train-list", metavar="NAME", help="list of the labelled images; None: the bundle's, or train"
+    )
+    parser.add_argument("--val-list", metavar="NAME", help="list to validate and choose on; None: the bundle's, or val")
+    parser.add_argument(
+        "--test-lists", nargs="*", metavar="NAME", help="lists that the report tells of besides; None: the bundle's"
+    )
     parser.add_argument(
         "--image-lists",
         nargs="*",
-        default=["unlabeled"],
         metavar="NAME",
-        help="lists whose labels are not read; none: the labelled images alone, and the U-Net is the student",
+        help="lists whose labels are not read; none: the labelled images alone, and the U-Net is the student; None: "
+        "the bundle's, or unlabeled",
     )
     parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="what to train, in this order"
     )
     parser.add_argument("--generator", metavar="FILE", help="checkpoint of another GAN; None: that of the stage gan")
+    parser.add_argument(
+        "--report", action="store_true", help="evaluate and report at the end, as of bundles of your own"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--workers", type=int, default=2, help="threads that read images at the start")
     add_settings(parser)
@@ -51,65 +59,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int | None:
     """Run the command: each stage goes on where it was interrupted, and finished ones end at once."""
+    check_path(options.datalist, "datalist {} does not exist")
+    from monai_semgan.apps.training import SHARES, Job, train
     from monai_semgan.bundle import Bundle
+    from monai_semgan.handlers.time_budget import read_record
 
-    bundle, output = Bundle(options.bundle), Path(options.output)
-    common: dict[str, Any] = {"datalist": options.datalist, "train_list": options.train_list}
-    common |= {"num_workers": options.workers} | ({"dataset_dir": options.root} if options.root else {})
-    common |= {} if options.device == "auto" else {"device": options.device}
-    unet, gan = output / "unet" / "model.pt", Path(options.generator or output / "gan" / "state.pt")
-    for stage, configs in STAGES.items():
-        settings = common | {"output_dir": output / stage}
-        if stage not in options.stages:
-            continue
-        if stage != "unet":
-            settings["image_lists"] = [*options.image_lists, options.train_list]
-        if stage == "encoder":
-            settings |= {"val_list": options.val_list, "gan_ckpt_path": gan}
-            settings |= {"teacher_ckpt_path": unet} if unet.is_file() else {}
-        if stage == "student":
-            settings |= {"gan_ckpt_path": output / "encoder" / "model.pt", "teacher_ckpt_path": unet}
-        if stage == "student" and not options.image_lists:
-            put_student(unet, output)
-            continue
-        print(f"{stage}: {output / stage}", flush=True)
-        known = bundle.read(*configs)
-        chosen = read_settings(options.settings)
-        # a setting of one stage alone is left out of the others
-        settings |= {
-            name: value for name, value in chosen.items() if len(options.stages) == 1 or name.split("::")[0] in known
-        }
-        bundle.run(*configs, *distributed("multi_gpu_train.yaml"), **settings)
-    if "student" in options.stages:
-        calibrate_on(bundle, options, output / "student" / "model.pt")
+    bundle = Bundle(options.bundle)
+    settings = bundle.read("settings.yaml")
+    own: dict[str, Any] = settings.get("training", {})
+    datalist = options.datalist or (own and bundle.root / own["datalist"])
+    if not datalist:
+        raise ValueError(f"{bundle.name} names no data: say --datalist FILE")
+    if not options.output and not own:
+        raise ValueError("say where the training goes: --output DIR")
+    # another datalist has lists of its own
+    own_lists = own if not options.datalist else {}
+    lists = [name for name in settings["image_lists"] if name != settings["train_list"]] if own_lists else ["unlabeled"]
+    output = Path(options.output or bundle.root / "runs")
+    several = distributed("multi_gpu_train.yaml")
+    common: dict[str, Any] = {"num_workers": options.workers}
+    train(
+        Job(
+            bundle=bundle,
+            datalist=Path(datalist),
+            output=output,
+            train_list=options.train_list or (settings["train_list"] if own_lists else "train"),
+            image_lists=options.image_lists if options.image_lists is not None else lists,
+            val_list=options.val_list or own_lists.get("val_list", "val"),
+            test_lists=options.test_lists if options.test_lists is not None else own_lists.get("test_lists", []),
+            root=options.root,
+            stages=[stage for stage in STAGES if stage in options.stages],
+            # without a word the time that it was given before
+            hours=options.hours
+            or (max(own["hours"], read_record(output / "time.json").get("hours") or 0) if own else None),
+            shares=own.get("shares", SHARES),
+            generator=options.generator,
+            settings=read_settings(options.settings),
+            common=common | ({} if options.device == "auto" else {"device": options.device}),
+            evaluate=bool(own or options.report) and not several,
+        ),
+        several,
+    )
     return None
-
-
-def put_student(unet: Path, output: Path) -> None:
-    """Put the U-Net into the weights as the student: no images are left that it could teach another one on."""
-    import torch
-
-    from monai_semgan.handlers.checkpoints import save_beside
-
-    weights, encoder = output / "student" / "model.pt", output / "encoder" / "model.pt"
-    for path in (unet, encoder):
-        if not path.is_file():
-            raise ValueError(f"{path} is missing: train the stages unet, gan and encoder before student")
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_beside(torch.load(unet, map_location="cpu", weights_only=True), weights, "student.", encoder)
-    print(f"student: the U-Net, in {weights}", flush=True)
-
-
-def calibrate_on(bundle: Bundle, options: argparse.Namespace, weights: Path) -> None:
-    """Let the weights know images of their kind and predict the Dice of their masks, where there are enough images."""
-    from monai_semgan.apps.calibration import calibrate, learn_domain
-
-    root = {"dataset_dir": options.root} if options.root else {}
-    try:
-        learn_domain(bundle, options.datalist, [options.train_list, *options.image_lists], weights=weights, **root)
-    except ValueError as error:
-        print(f"images of another kind are not told: {error}", flush=True)
-    try:
-        calibrate(bundle, options.datalist, options.val_list, weights=weights, **root)
-    except ValueError as error:
-        print(f"no Dice is predicted of masks: {error}", flush=True)

@@ -57,7 +57,7 @@ class SemiSupervisedLoader:
         seed: seed of both orders.
 
     Raises:
-        ValueError: for an empty stream, or counts out of range.
+        ValueError: for an empty stream, one of a single image, counts out of range, or labels without any foreground.
     """
 
     def __init__(
@@ -74,6 +74,10 @@ class SemiSupervisedLoader:
             raise ValueError(
                 f"pair_batch_size {pair_batch_size} and steps {steps} must be at least 1, batch_size {batch_size} 0"
             )
+        if batch_size > 1 and len(images) == 1:
+            raise ValueError("there is 1 image alone, nothing can be learnt of how images differ: name more lists")
+        if len(pairs) and not any((item["label"] > 0).any() for item in pairs):
+            raise ValueError(f"none of {len(pairs)} labels has any foreground: look at the label files of train_list")
         self.images = images
         self.pairs = pairs
         # further apart than a run has passes; torch's generator knows the lower 32 bits of a seed alone

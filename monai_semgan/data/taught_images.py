@@ -17,8 +17,13 @@ from monai.data import Dataset
 from torch import Tensor
 
 from monai_semgan.networks.label_map import logits_to_map, map_to_label
+from monai_semgan.networks.weights import read_state
 
 logger = logging.getLogger(__name__)
+
+
+class NoAgreement(ValueError):
+    """The teachers agree on no image."""
 
 
 class TaughtImages(Dataset):
@@ -64,7 +69,7 @@ class TaughtImages(Dataset):
         self.images = images
         file = None if path is None else Path(path)
         if file is not None and file.is_file():
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            state = read_state(file)
         else:
             state = self.teach(teachers, batch_size, torch.device(device))
             if file is not None:
@@ -81,7 +86,7 @@ class TaughtImages(Dataset):
             )
         kept = (self.agreements >= agreement).nonzero().flatten().tolist()
         if not kept:
-            raise ValueError(
+            raise NoAgreement(
                 f"the teachers agree on none of {len(images)} images at a Dice of {agreement}, at most at "
                 f"{float(self.agreements.max()):.2f}: train them longer, or lower agreement"
             )

@@ -19,6 +19,9 @@ from monai_semgan.engines.extension import Extension, Part, SemiSupervisedBatch
 from monai_semgan.networks.label_map import label_to_map
 from monai_semgan.networks.precision import bf16_autocast, read_amp
 
+# losses stay below 100 in trainings that go well; this one will not come back, and its weights are not to be saved
+DIVERGED = 1e4
+
 AnyExtension = TypeVar("AnyExtension", bound=Extension)
 
 
@@ -109,7 +112,8 @@ class SemiSupervisedTrainer(Trainer, Generic[AnyExtension]):
         """Back-propagate and update, by the gradient of all processes' batches, clipped after it is averaged.
 
         Raises:
-            FloatingPointError: in all processes, when the loss of one or the norm of the gradient is NaN or infinite.
+            FloatingPointError: in all processes, when the loss of one or the norm of the gradient is NaN or infinite,
+                or the mean of their losses is beyond ``DIVERGED``.
         """
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -118,9 +122,9 @@ class SemiSupervisedTrainer(Trainer, Generic[AnyExtension]):
         value = loss.detach().clone()
         average_over_ranks([value, *gradients])
         norm = torch.nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(value + norm):
+        if not torch.isfinite(norm) or not value.abs() < DIVERGED:
             raise FloatingPointError(
-                f"a loss is {value.item()}, with a gradient of norm {norm.item()}, at iteration "
+                f"a loss is {value.item():.4g}, with a gradient of norm {norm.item():.4g}, at iteration "
                 f"{self.state.iteration}: lower lr or switch amp off; the last checkpoint is intact"
             )
         if self.clip is not None:

@@ -21,7 +21,7 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 
 from monai_semgan.formats.picture import srgb
-from monai_semgan.formats.registry import Format, Found, Outside, place_of, register, text_of
+from monai_semgan.formats.registry import Format, Found, Outside, place_of, register, text_of, without_padding
 
 try:
     from pydicom.encaps import generate_frames
@@ -48,6 +48,8 @@ DECODERS = {
     "RLE": "pylibjpeg pylibjpeg-rle",
 }
 SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+# what names of elements begin with that are of whole numbers and of floating point
+FLOATS = ("", "Float", "DoubleFloat")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 # objects with or without pixels that are no image: reports, presentation states, key object selections, plans, ...
@@ -103,7 +105,7 @@ class DICOM(Format):
         """Read an image, ``(1 or 3, column, row)``."""
         dataset = open_dicom(path)
         name = text_of(path.name)
-        if not any(f"{kind}PixelData" in dataset for kind in ("", "Float", "DoubleFloat")):
+        if not any(f"{kind}PixelData" in dataset for kind in FLOATS):
             # a file that ends within its pixels may be read without any of its elements
             header = open_dicom(path, stop_before_pixels=True, specific_tags=["Modality", "Rows"])
             if no_image(header, path) is None:
@@ -123,7 +125,11 @@ class DICOM(Format):
         told: list[str] = []
         outside = ~shutter(dataset, array.shape[:2], told)
         if photometric in GREY:
-            outside |= at_the_border(padding(dataset, array))
+            if any(f"{kind}PixelPaddingValue" in dataset for kind in FLOATS):
+                outside |= at_the_border(padding(dataset, array))
+            elif (found := without_padding(array))[1] is not None:
+                outside |= found[1].values
+                told += found[2]
             if outside.all():
                 raise ValueError(f"{name} holds nothing but padding, or all is behind its shutter: export it again")
             array = displayed_values(dataset, array, ~outside, told)
@@ -263,7 +269,8 @@ def check_complete(dataset: pydicom.Dataset) -> None:
 def stored_values(dataset: pydicom.Dataset) -> np.ndarray:
     """Decode the values in the bits from HighBit down, BitsStored of them; without overlays in the others (PS3.5, 8.1).
 
-    Values that need more bits than BitsStored says, where no overlay is there, are kept: they are no less the image's.
+    Where the file names no overlay but other bits are used, they are either the image's, whose BitsStored is wrong, or
+    an overlay whose description was taken out: whichever has fewer jumps.
     """
     if "PhotometricInterpretation" not in dataset and int(dataset.get("SamplesPerPixel") or 1) == 1:
         dataset.PhotometricInterpretation = "MONOCHROME2"
@@ -277,10 +284,14 @@ def stored_values(dataset: pydicom.Dataset) -> np.ndarray:
     array = dataset.pixel_array
     dataset.BitsStored, dataset.HighBit = used, used - 1 + low
     if array.dtype.kind == "i":
-        return (array << (allocated - used - low)) >> (allocated - used)
-    if low or has_overlay_bits(dataset):
-        return (array >> low) & array.dtype.type(2**used - 1)
-    return array
+        cut = (array << (allocated - used - low)) >> (allocated - used)
+    else:
+        cut = (array >> low) & array.dtype.type(2**used - 1)
+    if low or has_overlay_bits(dataset) or np.array_equal(cut, array):
+        return cut
+    # values that are cut jump by all that they can, as overlays do
+    jumps = [(np.abs(np.diff(values.astype(np.int64), axis=-1)) >= 2 ** (used - 1)).sum() for values in (cut, array)]
+    return cut if jumps[0] <= jumps[1] else array
 
 
 def has_overlay_bits(dataset: pydicom.Dataset) -> bool:

@@ -141,17 +141,19 @@ def read_seg(seg: pydicom.Dataset, meta: Mapping[str, Any], terms: Sequence[str]
     Args:
         seg: the object, its pixels included.
         meta: metadata of the image, as :func:`monai_semgan.formats.read` gives it.
-        terms: codes of the property types of the segments that are wanted, 1 in the result; an only segment is wanted
-            whatever its code.
+        terms: codes of the property types of the segments that are wanted, in the order of their values from 1; an
+            only segment is wanted whatever its code.
 
     Returns:
-        0 and 1, ``(1, column, row)`` or ``(1, column, row, slice)``.
+        Class indices, ``(1, column, row)`` or ``(1, column, row, slice)``.
 
     Raises:
         ValueError: when it has no such segment, or is not of this image.
     """
     codes = {int(one.SegmentNumber): one.SegmentedPropertyTypeCodeSequence[0].CodeValue for one in seg.SegmentSequence}
-    wanted = set(codes) if len(codes) == 1 else {number for number, own in codes.items() if own in terms}
+    wanted = {number: terms.index(own) + 1 for number, own in codes.items() if own in terms}
+    if len(codes) == 1:
+        wanted = wanted or dict.fromkeys(codes, 1)
     if not wanted:
         raise ValueError(f"the DICOM SEG has segments of the codes {', '.join(codes.values())}, none of them wanted")
     values = np.zeros([int(length) for length in meta["spatial_shape"]], dtype=np.float32)
@@ -163,7 +165,8 @@ def read_seg(seg: pydicom.Dataset, meta: Mapping[str, Any], terms: Sequence[str]
     shared = seg.SharedFunctionalGroupsSequence[0]
     for frame, groups in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
         of = groups if "SegmentIdentificationSequence" in groups else shared
-        if int(of.SegmentIdentificationSequence[0].ReferencedSegmentNumber) not in wanted:
+        value = wanted.get(int(of.SegmentIdentificationSequence[0].ReferencedSegmentNumber))
+        if value is None:
             continue
         if places is None:
             place: Any = ...
@@ -174,7 +177,7 @@ def read_seg(seg: pydicom.Dataset, meta: Mapping[str, Any], terms: Sequence[str]
                 place = (..., places[source.ReferencedSOPInstanceUID, None if number is None else int(number)])
             except (AttributeError, IndexError, KeyError) as error:
                 raise ValueError("a frame of the DICOM SEG does not say which slice of its image it is of") from error
-        values[place] = np.maximum(values[place], frame.T > 0)
+        values[place] = np.where(frame.T > 0, value, values[place])
     return values[None]
 
 
@@ -201,8 +204,9 @@ def of_image(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.Da
         # a frame of reference alone places nothing, and readers take no spacing without a thickness
         header.pop("FrameOfReferenceUID", None)
         header.pop("PixelSpacing", None)
-    elif not header.get("SliceThickness"):
-        header.SliceThickness = 1
+    else:
+        header.SliceThickness = header.get("SliceThickness") or 1
+        in_one_frame([header])
     return [header], values.T[None]
 
 
@@ -226,10 +230,12 @@ def of_series(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.D
             # equal but for rounding
             header.ImageOrientationPatient = headers[0].ImageOrientationPatient
             header.SliceThickness = header.get("SliceThickness") or gap
+        in_one_frame(headers)
         return headers, np.stack(masks)
     if len({one.file for one in stack.slices}) > 1:
         raise ValueError("its frames lie in several files")
     header = referred(open_dicom(stack.slices[0].file, stop_before_pixels=True))
+    in_one_frame([header])
     shared, frames = header.SharedFunctionalGroupsSequence[0], header.PerFrameFunctionalGroupsSequence
     for tag in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
         if tag not in shared:
@@ -239,6 +245,14 @@ def of_series(files: Sequence[Path], values: np.ndarray) -> tuple[list[pydicom.D
     for one, own in zip(stack.slices, masks, strict=True):
         array[one.frame] = own
     return [header], array
+
+
+def in_one_frame(headers: Sequence[pydicom.Dataset]) -> None:
+    """Give slices that are placed, but in no frame of reference, one that is their series' own, always the same."""
+    if not all(header.get("FrameOfReferenceUID") for header in headers):
+        own = generate_uid(entropy_srcs=[str(headers[0].get("SeriesInstanceUID"))])
+        for header in headers:
+            header.FrameOfReferenceUID = own
 
 
 def referred(header: pydicom.Dataset) -> pydicom.Dataset:

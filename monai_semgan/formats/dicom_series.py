@@ -30,6 +30,7 @@ from monai_semgan.formats.dicom import (
     open_dicom,
     padding,
     patient_of,
+    text_of_value,
 )
 from monai_semgan.formats.registry import Format, Found, Outside, format_of, place_of, register, text_of
 
@@ -37,12 +38,17 @@ from monai_semgan.formats.registry import Format, Found, Outside, format_of, pla
 PLACING_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 COMMON_TAGS = ("Rows", "Columns", "ImageOrientationPatient", "PixelSpacing")
 THICKNESS_TAGS = ("SpacingBetweenSlices", "SliceThickness")
+# what single slices that belong together have in common besides
+ALIKE_TAGS = ("PatientID", "Modality", "SeriesNumber", "SeriesDescription", "ImageType")
 SERIES_TAGS = ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "SOPInstanceUID", "Modality", "ImageType")
 # what tells volumes of one series apart: phases, time points, echoes, stations
 SPLITTING_TAGS = (
     *("AcquisitionNumber", "TemporalPositionIdentifier", "EchoNumbers", "EchoTime", "DiffusionBValue", "StackID"),
-    *("InversionTime", "TriggerTime", "ImageType", "KVP", "ConvolutionKernel"),
+    *("InversionTime", "TriggerTime", "ImageType", "KVP", "ConvolutionKernel", "SeriesNumber", "SeriesDescription"),
+    *("ContrastBolusAgent", "AcquisitionDateTime", "AcquisitionTime", "ContentTime"),
 )
+# those that may differ within one volume of MR, whose slices are not acquired in the order of their places
+TIME_TAGS = ("AcquisitionDateTime", "AcquisitionTime", "ContentTime")
 FRAME_TAGS = ("NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 HEADER_TAGS = (
     *SERIES_TAGS,
@@ -87,6 +93,8 @@ MISSING = 0.2
 BESIDE, ASTRAY, ASTRAY_MM = 0.5, 2.0, 5.0
 # slices of a run by InstanceNumber that is a volume
 RUN = 3
+# share of the body that volumes within each other reach through
+MOST = 2 / 3
 # degrees from which slices are not stacked along their normal
 TILT = 0.5
 
@@ -165,6 +173,8 @@ class DICOMSeries(Format):
         told += stack.told
         if folders := other_folders(slices):
             told.append(f"its files lie in {len(folders)} folders, {' and '.join(folders[:3])}: read as one series")
+        if len({series_uid(one.header) for one in slices}) > 1:
+            told.append("its slices have a SeriesInstanceUID each: read as one series")
         if damaged:
             told.append(f"{len(damaged)} DICOM files beside it cannot be read, such as {text_of(damaged[0].name)}")
         flat = len(stack.slices) == 1 and not any(number_of(stack.slices[0], tag) > 0 for tag in THICKNESS_TAGS)
@@ -194,12 +204,10 @@ class DICOMSeries(Format):
         """
         headers, damaged = read_headers(files)
         passed: dict[tuple[Path, str], list[Slice]] = defaultdict(list)
-        series: dict[str, list[Slice]] = defaultdict(list)
         for file, header in headers:
-            if no_slice(header) is None:
-                series[series_uid(header)].extend(frames_of(file, header))
-            else:
+            if no_slice(header) is not None:
                 passed[file.parent, series_uid(header)].append(Slice(file, header))
+        series = sorted_into_series(headers)
         volumes = [(label, volume) for own in series.values() for label, volume in volumes_of(own)]
         in_folder: dict[Path, int] = defaultdict(int)
         begun: set[Path] = set()
@@ -257,12 +265,33 @@ def find_series(files: list[Path]) -> tuple[dict[str, list[Slice]], list[Path]]:
 
     The series, by SeriesInstanceUID, and their slices are in the order of the files.
     """
-    series: dict[str, list[Slice]] = defaultdict(list)
     headers, damaged = read_headers(files)
+    return sorted_into_series(headers), damaged
+
+
+def sorted_into_series(headers: list[tuple[Path, pydicom.Dataset]]) -> dict[str, list[Slice]]:
+    """Sort slices into series, by patient and SeriesInstanceUID.
+
+    Slices of one folder that have a SeriesInstanceUID each, as some programs that take names out leave them, are one
+    series where they fit together.
+    """
+    series: dict[str, list[Slice]] = defaultdict(list)
     for file, header in headers:
         if no_slice(header) is None:
             series[series_uid(header)].extend(frames_of(file, header))
-    return dict(series), damaged
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for uid, own in series.items():
+        if len(own) == 1:
+            one = own[0]
+            shared = [str(one.header.get(tag)) for tag in (*ALIKE_TAGS, *COMMON_TAGS)]
+            alike[(str(one.file.parent), *shared)].append(uid)
+    for uids in alike.values():
+        together = [one for uid in uids for one in series[uid]]
+        if len(uids) >= RUN and fits(together):
+            for uid in uids[1:]:
+                del series[uid]
+            series[uids[0]] = together
+    return dict(series)
 
 
 def no_slice(header: pydicom.Dataset) -> str | None:
@@ -305,8 +334,8 @@ def frames_of(file: Path, header: pydicom.Dataset) -> list[Slice]:
 
 
 def series_uid(header: pydicom.Dataset) -> str:
-    """SeriesInstanceUID, or an empty string."""
-    return str(header.get("SeriesInstanceUID") or "")
+    """What tells a series: SeriesInstanceUID, and the patient, as identifiers that programs make up repeat."""
+    return f"{header.get('SeriesInstanceUID') or ''} {patient_of(header)}"
 
 
 def series_name(header: pydicom.Dataset) -> str:
@@ -346,7 +375,7 @@ def series_of(path: Path) -> tuple[str, list[Slice], list[Path]]:
     files = sorted(f for f in folder.iterdir() if not f.name.startswith(".") and f.is_file() and is_dicom(f))
     series, damaged = find_series(files)
     if header is not None:
-        volumes = volumes_of(series[series_uid(header)])
+        volumes = volumes_of(next(own for own in series.values() if any(one.file == path for one in own)))
         own = [(label, volume) for label, volume in volumes if any(one.file == path for one in volume)]
         if len(own) > 1:
             labels = ", ".join(label for label, _ in own)
@@ -385,20 +414,46 @@ def volumes_of(slices: list[Slice]) -> list[tuple[str, list[Slice]]]:
     Returns:
         Of each volume what tells it from the others, and its slices; one without a word where it is one.
     """
+    if any(directions(one.header) is None for one in slices):
+        # reading it says so
+        return [("", slices)]
+    mark_copies(slices)
     whole = fits(slices)
+    # slices of CT are acquired in the order of their places
+    ordered = all(one.header.get("Modality") == "CT" for one in slices)
     for tag in SPLITTING_TAGS:
         groups: dict[str, list[Slice]] = defaultdict(list)
         for one in slices:
             groups[str(one.header.get(tag))].append(one)
         if not 1 < len(groups) <= len(slices) / 2 or not all(len(own) > 1 and fits(own) for own in groups.values()):
             continue
-        if not whole or overlapping(list(groups.values())):
+        parts = list(groups.values())
+        if not whole or (interleaved(parts) and ordered if tag in TIME_TAGS else overlapping(parts)):
             return [(f"{tag} {value}", own) for value, own in groups.items()]
-    if not whole:
-        runs = runs_of(slices)
-        if len(runs) > 1 and all(len(own) >= RUN and fits(own) for own in runs):
-            return [(f"stack {index}", own) for index, own in enumerate(runs, 1)]
+    runs = [] if whole and not ordered else runs_of(slices)
+    if len(runs) > 1 and all(len(own) >= RUN and fits(own) for own in runs) and (not whole or interleaved(runs)):
+        return [(f"stack {index}", own) for index, own in enumerate(runs, 1)]
     return [("", slices)]
+
+
+def mark_copies(slices: list[Slice]) -> None:
+    """Give slices that were stored twice, under identifiers of their own, one identifier, by which they count once."""
+    found: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
+    for one in slices:
+        tags = ("ImagePositionPatient", "InstanceNumber", *SPLITTING_TAGS)
+        found[(*(str(one.header.get(tag)) for tag in tags), str(one.frame))].append(one)
+    for first, *others in found.values():
+        for one in others:
+            if one.header.get("SOPInstanceUID") != first.header.get("SOPInstanceUID") and is_copy(one, first):
+                one.header.SOPInstanceUID = first.header.get("SOPInstanceUID")
+
+
+def is_copy(one: Slice, other: Slice) -> bool:
+    """Tell whether the pixels of two files are the same."""
+    with suppress(ValueError, OSError):
+        pixels = [open_dicom(file).get("PixelData") for file in (one.file, other.file)]
+        return pixels[0] is not None and pixels[0] == pixels[1]
+    return False
 
 
 def once(slices: list[Slice]) -> list[Slice]:
@@ -416,14 +471,24 @@ def fits(slices: list[Slice]) -> bool:
     return True
 
 
+def spans_of(groups: list[list[Slice]]) -> list[tuple[float, float]]:
+    """From where to where along the body volumes reach, in ascending order."""
+    along = normal(groups[0][0].header)
+    places = ([float(np.dot(s.header.ImagePositionPatient, along)) for s in own] for own in groups)
+    return sorted((min(own), max(own)) for own in places)
+
+
 def overlapping(groups: list[list[Slice]]) -> bool:
     """Tell whether any two of several volumes share a part of the body."""
-    along = normal(groups[0][0].header)
-    spans = sorted(
-        (min(places), max(places))
-        for places in ([float(np.dot(s.header.ImagePositionPatient, along)) for s in own] for own in groups)
-    )
+    spans = spans_of(groups)
     return any(first[1] > second[0] + 1e-3 for first, second in zip(spans, spans[1:]))
+
+
+def interleaved(groups: list[list[Slice]]) -> bool:
+    """Tell whether each of several volumes reaches through most of the body that they have together."""
+    spans = spans_of(groups)
+    whole = max(end for _, end in spans) - spans[0][0]
+    return all(end - start > MOST * whole for start, end in spans)
 
 
 def runs_of(slices: list[Slice]) -> list[list[Slice]]:
@@ -436,7 +501,8 @@ def runs_of(slices: list[Slice]) -> list[list[Slice]]:
     usual = np.sign(np.median(steps))
     runs = [[ordered[0]]]
     for one, step in zip(ordered[1:], steps):
-        if step == usual:
+        # a slice at the same place is a copy, or of a phase that is numbered slice by slice
+        if step in (usual, 0):
             runs[-1].append(one)
         else:
             runs.append([one])
@@ -612,6 +678,12 @@ def check_common(slices: list[Slice]) -> None:
             raise ValueError(
                 f"{text_of(file.name)} lacks {', '.join(missing)}, its place is not known: export the series again"
             )
+        spacing = numbers(header.PixelSpacing)
+        if len(spacing) != 2 or min(spacing) <= 0:
+            raise ValueError(
+                f"PixelSpacing of {text_of(file.name)} is {text_of_value(header.PixelSpacing)}, not two positive "
+                "numbers: its size is not known, export the series again"
+            )
     for tag in COMMON_TAGS:
         value = np.array(first.header[tag].value, dtype=np.float64)
         others = [s for s in slices if not np.allclose(np.array(s.header[tag].value, float), value, atol=1e-3)]
@@ -621,6 +693,12 @@ def check_common(slices: list[Slice]) -> None:
                 f"{others[0].header[tag].value} in {others[0].file.name} against {first.header[tag].value} in "
                 f"{first.file.name}: put each volume into a folder and a series of its own"
             )
+    bare = [s for s in slices if s.header.get("Modality") == "CT" and s.header.get("RescaleIntercept") in (None, "")]
+    if 0 < len(bare) < len(slices):
+        raise ValueError(
+            f"series {name!r} mixes slices: {len(bare)} of {len(slices)} have no RescaleIntercept, as "
+            f"{text_of(bare[0].file.name)}, so that their values are no Hounsfield units: export the series again"
+        )
 
 
 def normal(header: pydicom.Dataset) -> np.ndarray:

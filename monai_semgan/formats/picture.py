@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -46,12 +47,20 @@ class Picture(Format):
 
     def read(self, path: Path, spatial_dims: int = 2) -> MetaTensor:
         """Read a picture, ``(1 or 3, column, row)``."""
+        return self.decoded(path, displayed)
+
+    def read_indices(self, path: Path, spatial_dims: int = 2) -> MetaTensor:
+        """Read a label of class indices, ``(1, column, row)``; of a palette the indices."""
+        return self.decoded(path, indexed)
+
+    def decoded(self, path: Path, decode: Callable[[Image.Image, Path], np.ndarray]) -> MetaTensor:
+        """Read a picture by a function that decodes it."""
         try:
             # Pillow does not turn what it maps into memory, which it does with files that it opens itself
             with path.open("rb") as file, Image.open(file) as image:
                 refused = unsupported(image)
                 if refused is None:
-                    array = displayed(image, path)
+                    array = decode(image, path)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"{path.name} is damaged or not a PNG, JPEG, TIFF, BMP or WebP file ({error}): export it again"
@@ -62,7 +71,7 @@ class Picture(Format):
         return self.image(array.T if array.ndim == 3 else array.T[None], path, np.eye(4), spacing_unit="pixel")
 
     def write(self, mask: MetaTensor, path: Path, foreground: int | None = None) -> Path:
-        """Write a binary mask as PNG, with ``foreground``, 255 by default, in place of 1."""
+        """Write a mask as PNG; of one class with ``foreground``, 255 by default, in place of 1."""
         return write_png(mask, path, foreground)
 
 
@@ -85,7 +94,7 @@ def write_png(mask: MetaTensor, path: Path, foreground: int | None = None) -> Pa
     if values.ndim > 2:
         raise ValueError(f"a picture cannot hold a volume of {' x '.join(map(str, values.shape))} voxels")
     if foreground is None:
-        foreground = 1 if len(mask.meta.get("segments", ())) > 1 else 255
+        foreground = 1 if len(mask.meta.get("segments", ())) > 1 or values.max(initial=0) > 1 else 255
     file = with_suffix(path, ".png")
     Image.fromarray(values.T * np.uint8(foreground)).save(file)
     return file
@@ -132,6 +141,16 @@ def displayed(image: Image.Image, path: Path) -> np.ndarray:
             if np.array_equal(full >> 8, array):
                 return full
     return array
+
+
+def indexed(image: Image.Image, path: Path) -> np.ndarray:
+    """Decode a label: the indices of a palette, ``(row, column)``, upright; all else as it is displayed."""
+    if image.mode != "P":
+        return displayed(image, path)
+    image.load()
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return np.asarray(image)
 
 
 def srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

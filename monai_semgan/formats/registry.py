@@ -37,6 +37,10 @@ OK, SUSPICIOUS, REFUSED = "ok", "suspicious", "refused"
 SAYS_NOTHING = ("", "UNKNOWN", "UNDEFINED", "OTHER", "NONE", "N/A")
 # voxels of one extreme value are padding from this share of all, and this many times the others' range away from them
 PADDED, FAR = 0.01, 2.0
+# percentile of the others that are most of them
+MOST = 99.0
+# slices from which alternating ones are looked for, rows and columns that are compared, how much more alike they are
+ALTERNATING, COARSE, ALIKE = 6, 128, 0.8
 # padding is as large as this, or less than any Hounsfield unit
 PADDING_FROM, PADDING_TO = 1000.0, -4000.0
 
@@ -124,6 +128,10 @@ class Format:
         """
         raise NotImplementedError
 
+    def read_indices(self, path: Path, spatial_dims: int) -> MetaTensor:
+        """Read one label of class indices, as :meth:`read` does."""
+        return self.read(path, spatial_dims)
+
     def read_files(self, files: Sequence[Path]) -> MetaTensor:
         """Read one volume of several files, as :meth:`read` does.
 
@@ -160,6 +168,10 @@ class Format:
             kept = array.dtype.name if array.dtype.name in KEPT else "float32"
             values = torch.from_numpy(np.require(array.astype(kept, copy=False), requirements="W"))
         else:
+            if len(array) == 1 and "outside" not in meta:
+                array, meta["outside"], told = without_padding(array)
+                meta["outside"] = None if meta["outside"] is None else Outside(meta["outside"].values[0])
+                meta["warnings"] = [*meta.get("warnings", ()), *told]
             values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
         fixed = {
             "filename_or_obj": str(path),
@@ -198,9 +210,12 @@ class Format:
                 f"{path.name} is of shape {shape}, {np.prod(shape[3:])} volumes (time points): give one a file"
             )
         array = array.reshape((*shape, 1, 1)[:3])
-        if "outside" not in meta:
+        if meta.get("outside") is None:
             array, meta["outside"], told = without_padding(array)
             meta["warnings"] = [*meta.get("warnings", ()), *told]
+        if alternating(array):
+            mixed = "its slices alternate, each is more like the next but one than the next: two phases may be mixed"
+            meta["warnings"] = [*meta.get("warnings", ()), mixed]
         stored = {"spacing_unit": "mm", "file_shape": shape, "file_affine": affine}
         return self.image(array[None], path, affine, **{**stored, **meta})
 
@@ -322,7 +337,9 @@ def format_of(path: Path, spatial_dims: int) -> Format | None:
     return next((kind for kind in kinds if kind.recognises(path)), None)
 
 
-def read(path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool = False) -> MetaTensor:
+def read(
+    path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool = False, indices: bool = False
+) -> MetaTensor:
     """Read one image, whatever its format.
 
     Args:
@@ -330,6 +347,7 @@ def read(path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool 
             of its slices where they lie in several folders.
         spatial_dims: 2 for an image, 3 for a volume.
         label: whether it is a label, which may be of one value.
+        indices: whether its values are class indices: those of a palette then count, and not its colours.
 
     Returns:
         The image ``(C, column, row)`` or ``(C, column, row, slice)``, indexed as it is stored, first index fastest, as
@@ -344,7 +362,8 @@ def read(path: PathLike | Sequence[PathLike], spatial_dims: int, *, label: bool 
     name = text_of(path.name)
     try:
         kind = known_format(path, spatial_dims)
-        image = kind.read_files(files) if len(files) > 1 else kind.read(path, spatial_dims)
+        read_one = kind.read_indices if indices else kind.read
+        image = kind.read_files(files) if len(files) > 1 else read_one(path, spatial_dims)
     except PermissionError as error:
         raise ValueError(f"{name}: permission denied: give this user the right to read it") from error
     check_image(image, name, label=label)
@@ -444,11 +463,24 @@ def without_padding(array: np.ndarray) -> tuple[np.ndarray, Outside | None, list
             continue
         rest = array[~outside]
         least, most = float(rest.min()), float(rest.max())
-        apart = min(abs(value - least), abs(value - most))
-        if apart > FAR * (most - least) and len(np.unique(rest[:: max(1, rest.size // SAMPLE)])) > FEW_VALUES:
-            told = f"{share:.0%} of the voxels are {value:g}, far from all others ({least:g} to {most:g}): padding"
+        sample = rest[:: max(1, rest.size // SAMPLE)]
+        # single voxels, such as bone or metal, may lie between
+        low_most, high_most = np.percentile(sample, [100 - MOST, MOST])
+        apart = min(abs(value - least), abs(value - most)), min(abs(value - low_most), abs(value - high_most))
+        far = apart[1] > FAR * (high_most - low_most) and apart[0] > (most - least) / FAR
+        if far and len(np.unique(sample)) > FEW_VALUES:
+            told = f"{share:.0%} of its values are {value:g}, far from all others ({least:g} to {most:g}): padding"
             return np.where(outside, rest.min(), array), Outside(outside), [told]
     return array, None, []
+
+
+def alternating(array: np.ndarray) -> bool:
+    """Tell whether slices of a volume are more unlike the next one than the next but one, as of two mixed phases."""
+    if array.dtype.kind not in "iuf" or array.shape[-1] < ALTERNATING:
+        return False
+    sample = array[:: -(-array.shape[0] // COARSE), :: -(-array.shape[1] // COARSE)].astype(np.float32)
+    next_one, next_but_one = (np.abs(sample[..., n:] - sample[..., :-n]).mean((0, 1)) for n in (1, 2))
+    return bool(np.median(next_but_one) < ALIKE * np.median(next_one))
 
 
 def write(mask: MetaTensor, path: Path, *, foreground: int | None = None) -> Path:
@@ -551,6 +583,8 @@ class FormatReader(ImageReader):
             ``Modality``. Files that say another are refused, those that say nothing pass. Words of several, such as
             "PORTABLE CHEST", are met by each of them.
         insist: whether such files are taken all the same, with a warning.
+        indices: whether the values are class indices: those of a palette then count, and not its colours.
+        modality: what the user says that volumes are, "ct" or "mri". What a file says counts, with a warning.
     """
 
     def __init__(
@@ -559,12 +593,16 @@ class FormatReader(ImageReader):
         label: bool = False,
         expected: Mapping[str, Sequence[str]] | None = None,
         insist: bool = False,
+        indices: bool = False,
+        modality: str | None = None,
     ) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
         self.label = label
         self.expected = {tag: tuple(words) for tag, words in (expected or {}).items()}
         self.insist = insist
+        self.indices = indices
+        self.modality = modality
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Tell whether all of the files and folders are of a known format."""
@@ -587,12 +625,15 @@ class FormatReader(ImageReader):
         Raises:
             ValueError: for a file that says that it is of another kind than expected.
         """
-        image = read(img, self.spatial_dims, label=self.label)
+        image = read(img, self.spatial_dims, label=self.label, indices=self.indices)
         told = contradictions(image.meta.get("claims", {}), self.expected)
         if told and not self.insist:
             raise ValueError(f"{REFUSED}: {'; '.join(told)}. --insist segments it all the same")
         if told:
             image.meta |= {"check": SUSPICIOUS, "warnings": [*image.meta.get("warnings", ()), *told]}
+        if self.modality and (found := image.meta.get("modality", self.modality)) != self.modality:
+            other = f"its Modality says that it is {found}, not {self.modality} as was asked for: taken as {found}"
+            image.meta["warnings"] = [*image.meta.get("warnings", ()), other]
         return image.as_tensor(), {**image.meta, "affine": image.affine.numpy()}
 
 

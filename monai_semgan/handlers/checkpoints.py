@@ -19,6 +19,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_semgan.handlers.protocols import Averages, Resumable
+from monai_semgan.networks.weights import read_state
 
 
 class ResumableCheckpoint:
@@ -80,7 +81,7 @@ class ResumableCheckpoint:
         path = self.path if resumes else self.warm_start
         if path is None:
             return
-        state = torch.load(path, map_location=engine.state.device, weights_only=True)
+        state = read_state(path, engine.state.device)
         if missing := set(engine.checkpoint) - set(state):
             raise ValueError(f"{path} lacks {sorted(missing)}: it is another trainer's checkpoint, give a new path")
         for name, item in engine.checkpoint.items():
@@ -101,11 +102,26 @@ class ResumableCheckpoint:
 
 
 def save_whole(state: Any, path: Path) -> None:
-    """Write a file in one piece, so that an interruption leaves the one before; its folder is made."""
+    """Write a file in one piece, so that an interruption or a full disk leaves the one before; its folder is made.
+
+    Raises:
+        OSError: when it cannot be written; what was written of it is gone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(path.suffix + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            # else a rename may reach the disk before the content does
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        # torch tells of a full disk as a broken stream; the cause is what it was handling
+        cause = error if isinstance(error, OSError) else error.__context__
+        partial.unlink(missing_ok=True)
+        why = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
+        raise OSError(f"{path} cannot be written ({why}): make room, then run the same command again") from error
 
 
 def random_state() -> dict[str, Any]:
@@ -164,6 +180,6 @@ def save_beside(
     beside: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write the weights of a network, or put them beside those of another; see :class:`WeightsSaver`."""
-    whole = {} if beside is None else torch.load(beside, map_location="cpu", weights_only=True)
+    whole = {} if beside is None else read_state(beside)
     state = {name: value for name, value in whole.items() if not name.startswith(prefix)}
     save_whole(state | {prefix + name: value.cpu() for name, value in weights.items()}, path)

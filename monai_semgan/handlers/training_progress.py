@@ -52,6 +52,8 @@ class TrainingProgress:
         values = floats(engine.state.output)
         shown = {name: f"{values[name]:.3f}" for name in self.losses if name in values}
         self.bar.set_postfix(shown, refresh=False)
+        # a run that lasts for a given time learns on the way how many epochs that is
+        self.bar.total = engine.state.max_epochs * engine.state.epoch_length
         self.bar.set_description(f"epoch {engine.state.epoch}/{engine.state.max_epochs}", refresh=False)
         self.bar.update()
 

@@ -28,8 +28,9 @@ class SliceWiseInferer(Inferer):
     Chunks do not change the result of a :class:`monai_semgan.inferers.WPlusInferer`: they bound its memory, which then
     is the same for 30 and for 600 slices.
 
-    A slice does not tell an organ from what looks like it elsewhere in the body. Of a binary mask in 3-D, connected by
-    26 neighbours, pieces smaller than a share of the largest are therefore left out: their logits change sign.
+    A slice does not tell an organ from what looks like it elsewhere in the body. Of each class in 3-D, connected by 26
+    neighbours, pieces smaller than a share of the largest are therefore left out: their logit changes sign, or, of
+    several classes, places with background's.
 
     Args:
         inferer: the 2-D inferer, such as a ``WPlusInferer``, one in a ``ViewAveragingInferer``, or MONAI's
@@ -88,8 +89,7 @@ class SliceWiseInferer(Inferer):
             asked too, the answers of both ``(B, 2, L, H, W, D)``.
 
         Raises:
-            ValueError: when the inputs are no volumes, the 2-D inferer does not take their slices, or small pieces of a
-                mask of several classes are to be left out.
+            ValueError: when the inputs are no volumes, or the 2-D inferer does not take their slices.
         """
         if inputs.dim() != 5 or inputs.numel() == 0:
             raise ValueError(
@@ -126,16 +126,23 @@ class SliceWiseInferer(Inferer):
         )
 
     def without_small_pieces(self, logits: Tensor) -> Tensor:
-        """Turn the sign of the logits ``(B, 1, H, W, D)`` of small pieces, in place."""
+        """Make background of small pieces in logits ``(B, L, H, W, D)``, in place."""
         if not self.smallest_piece:
             return logits
-        if logits.shape[1] != 1:
-            raise ValueError(f"smallest_piece is for binary masks, not {logits.shape[1]} classes: set it to 0")
-        for volume in logits.as_subclass(Tensor)[:, 0]:
-            pieces, _ = ndimage.label((volume > 0).cpu().numpy(), np.ones((3, 3, 3)))
-            sizes = np.bincount(pieces.ravel())[1:]
-            if len(sizes) > 1:
-                small = np.flatnonzero(sizes < self.smallest_piece * sizes.max()) + 1
-                inside = torch.from_numpy(np.isin(pieces, small)).to(volume.device)
-                volume[inside] = -volume[inside]
+        for volume in logits.as_subclass(Tensor):
+            if len(volume) == 1:
+                inside = self.small_pieces(volume[0] > 0)
+                volume[0, inside] = -volume[0, inside]
+                continue
+            likeliest = volume.argmax(0)
+            for index in range(1, len(volume)):
+                inside = self.small_pieces(likeliest == index)
+                volume[0, inside], volume[index, inside] = volume[index, inside], volume[0, inside]
         return logits
+
+    def small_pieces(self, mask: Tensor) -> Tensor:
+        """Where the small pieces of a mask ``(H, W, D)`` are."""
+        pieces, _ = ndimage.label(mask.cpu().numpy(), np.ones((3, 3, 3)))
+        sizes = np.bincount(pieces.ravel())[1:]
+        small = 1 + np.flatnonzero(sizes < self.smallest_piece * max(sizes, default=0))
+        return torch.from_numpy(np.isin(pieces, small)).to(mask.device)

@@ -24,6 +24,8 @@ class ViewAveragingInferer(Inferer):
     Args:
         inferer: what segments each view, such as a :class:`monai_semgan.inferers.WPlusInferer`.
         flips: the axes of each mirror image, -1 for left and right, -2 for up and down.
+        pairs: classes that are each other's mirror image, such as ``[[1, 2]]`` for the right and the left lung: their
+            logits are exchanged in views with left and right exchanged.
         shifts: pixels of the network's size that each shifted image moves down and to the right; its borders repeat.
 
     Raises:
@@ -35,12 +37,18 @@ class ViewAveragingInferer(Inferer):
     """
 
     def __init__(
-        self, inferer: Inferer, *, flips: Sequence[Sequence[int]] = (), shifts: Sequence[tuple[int, int]] = ()
+        self,
+        inferer: Inferer,
+        *,
+        flips: Sequence[Sequence[int]] = (),
+        shifts: Sequence[tuple[int, int]] = (),
+        pairs: Sequence[Sequence[int]] = (),
     ) -> None:
         super().__init__()
         self.inferer: Any = inferer
         self.flips = [tuple(axes) for axes in flips]
         self.shifts = [(rows, columns) for rows, columns in shifts]
+        self.pairs = [(one, other) for one, other in pairs]
         for axes in self.flips:
             if not axes or not set(axes) <= {-1, -2}:
                 raise ValueError(f"flips hold {list(axes)}, each has to name -1, -2 or both")
@@ -84,7 +92,11 @@ class ViewAveragingInferer(Inferer):
         own = own if starts is None else own | {"try_encoder": True}
         own = {name: value for name, value in own.items() if name != "return_details"}
         for axes in self.flips:
-            total = total + self.inferer(images.flip(axes), network, *args, **own).flip(axes)
+            found = self.inferer(images.flip(axes), network, *args, **own).flip(axes)
+            order = list(range(found.shape[1]))
+            for one, other in self.pairs if -1 in axes else ():
+                order[one], order[other] = order[other], order[one]
+            total = total + (found[:, order] if self.pairs else found)
         for rows, columns in self.shifts:
             moved = self.inferer(shift(images, rows, columns), network, *args, **own)
             total = total + shift(moved, -rows, -columns)

@@ -13,6 +13,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from monai_semgan.inferers.wplus_inferer import WPlusInferer, check_images
+from monai_semgan.networks.label_map import logits_to_probabilities
 from monai_semgan.networks.nets import SemanticGAN
 
 
@@ -102,7 +103,8 @@ class WPlusUncertainty:
 
 def probabilities(logits: Tensor) -> Tensor:
     """Probabilities of the foreground classes of label logits ``(B, L, H, W)``; L = 1 is binary."""
-    return torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, dim=1)[:, 1:]
+    found = logits_to_probabilities(logits)
+    return found if logits.shape[1] == 1 else found[:, 1:]
 
 
 def spread(label_maps: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ OTHER_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 SEG, PNG = ".dcm", ".png"
 # seconds in which the load of the machine is measured
 MOMENT = 0.05
+
+
+def most_classes(models: Iterable[SemanticGANInferTask]) -> list[str]:
+    """Names of the classes of the model that has most of them: labels may hold these."""
+    return max((list(model.bundle.classes) for model in models), key=len, default=["foreground"])
 
 
 class SemanticGANInferTask(InferTask):
@@ -131,7 +137,10 @@ class SemanticGANInferTask(InferTask):
             "checksum": checksum(prediction.mask),
         }
         quality = prediction.quality
-        return file, told if quality is None else {**told, "predicted_dice": quality._asdict()}
+        if quality is None:
+            return file, told
+        slices = [each.dice for each in quality.slices]
+        return file, {**told, "predicted_dice": {**quality._asdict(), "slices": slices}}
 
     def predictor(self, request: dict[str, Any]) -> Predictor:
         """Make what segments as a client chose; the last one is kept.
@@ -247,8 +256,8 @@ def free_cores() -> int:
 
 
 def checksum(mask: Any) -> int:
-    """What tells a mask from another: CRC-32 of its voxels, 0 or not, in the order of its image's file."""
-    return zlib.crc32(np.ascontiguousarray(np.asarray(mask) > 0).tobytes())
+    """What tells a mask from another: CRC-32 of its class indices in the order of its image's file."""
+    return zlib.crc32(np.ascontiguousarray(np.asarray(mask).astype(np.uint8)).tobytes())
 
 
 def is_upload(image: str) -> bool:

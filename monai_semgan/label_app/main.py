@@ -24,7 +24,7 @@ import monai_semgan
 from monai_semgan.data import failure_reason
 from monai_semgan.label_app.active_learning import LeastUnderstood, Readable, UnderstandingScore
 from monai_semgan.label_app.background import PARENT, in_background
-from monai_semgan.label_app.infer_task import SemanticGANInferTask, is_upload
+from monai_semgan.label_app.infer_task import SemanticGANInferTask, is_upload, most_classes
 from monai_semgan.label_app.names import check_name
 from monai_semgan.label_app.pacs import PacsStudies
 from monai_semgan.label_app.refusal import BadRequest
@@ -76,6 +76,7 @@ class SemanticGANApp(MONAILabelApp):
             return PacsStudies(self.studies, self.models)
         return StudyFolder(
             self.studies,
+            classes=most_classes(self.models.values()),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )

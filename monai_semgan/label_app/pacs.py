@@ -36,7 +36,7 @@ from monai_semgan import formats
 from monai_semgan.bundle import Bundle, description
 from monai_semgan.data import failure_reason
 from monai_semgan.formats.dicom_seg import read_seg
-from monai_semgan.label_app.infer_task import SemanticGANInferTask, checksum
+from monai_semgan.label_app.infer_task import SemanticGANInferTask, checksum, most_classes
 from monai_semgan.label_app.names import check_tag
 from monai_semgan.label_app.refusal import BadRequest
 from monai_semgan.label_app.study_folder import StudyFolder, check_label, check_marked
@@ -110,7 +110,7 @@ class PacsStudies(StudyFolder):
         self.known: dict[str, Label] = {}
         folder = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or os.path.join(Path.home(), ".cache", "monai-semgan", "pacs")
         digest = hashlib.sha256(self.url.encode()).hexdigest()[:16]
-        super().__init__(os.path.join(folder, digest), read_only=True)
+        super().__init__(os.path.join(folder, digest), classes=most_classes(models.values()), read_only=True)
 
     def name(self) -> str:
         """The address."""
@@ -384,7 +384,9 @@ class PacsStudies(StudyFolder):
             raise ImageNotFoundException(f"Image {image_id} not found")
         info = label_info or {}
         raw = label_filename.endswith(".bin")
-        mask = self.read_raw(image_id, image, label_filename) if raw else check_label(image, label_filename)
+        mask = (
+            self.read_raw(image_id, image, label_filename) if raw else check_label(image, label_filename, self.classes)
+        )
         self.remember(image_id)
         if label_tag != FINAL:
             return self.keep(image_id, mask, label_tag, info)
@@ -464,9 +466,13 @@ class PacsStudies(StudyFolder):
         shape = tuple(int(length) for length in found.shape[1:])
         if values.size != np.prod(shape):
             raise BadRequest(f"the label is refused: {values.size} bytes, its image has {np.prod(shape)}, {shape}", 422)
-        if len(np.unique(values)) > 2:
-            raise BadRequest("the label is refused: it holds more than background and one class", 422)
-        return MetaTensor((values.reshape(shape, order="F") > 0)[None].astype(np.float32), meta=found.meta)
+        one = len(self.classes) == 1
+        if len(np.unique(values)) > 2 if one else values.max() > len(self.classes):
+            raise BadRequest(
+                f"the label is refused: it holds other values than those of {', '.join(self.classes)}", 422
+            )
+        values = values > 0 if one else values
+        return MetaTensor(values.reshape(shape, order="F")[None].astype(np.float32), meta=found.meta)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label that is not final; see ``LocalDatastore``."""

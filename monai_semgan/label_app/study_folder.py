@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from monai_semgan.data import failure_reason
 from monai_semgan.formats import FormatReader, suffixes
 from monai_semgan.label_app.names import check_image_file, check_name, check_tag
 from monai_semgan.label_app.refusal import BadRequest
-from monai_semgan.transforms import BinaryMaskd, SameGridd, ToGreyd
+from monai_semgan.transforms import LabelMapd, SameGridd, ToGreyd
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,13 @@ class StudyFolder(LocalDatastore):
 
     Args:
         path: the folder; labels go to the folder labels in it.
+        classes: names of the classes of the bundle that has most of them; labels hold their indices, or, where none
+            has several classes, 0 and one other value.
         kwargs: as ``LocalDatastore`` has them.
     """
 
-    def __init__(self, path: str, **kwargs: Any) -> None:
+    def __init__(self, path: str, *, classes: Sequence[str] = ("foreground",), **kwargs: Any) -> None:
+        self.classes = list(classes)
         self.lock = threading.RLock()
         # why images cannot be read, by id, with the time of their file
         self.unreadable: dict[str, tuple[int, str]] = {}
@@ -111,13 +114,14 @@ class StudyFolder(LocalDatastore):
 
         Raises:
             ImageNotFoundException: when there is no such image.
-            BadRequest: when the label cannot be read, is not on its image's grid, is not binary, or a final one empty.
+            BadRequest: when the label cannot be read, is not on its image's grid, holds other values than those of the
+                classes, or is a final one and empty.
         """
         check_tag(label_tag)
         image = self.get_image_uri(image_id)
         if not image:
             raise ImageNotFoundException(f"Image {image_id} not found")
-        mask = check_label(image, label_filename)
+        mask = check_label(image, label_filename, self.classes)
         if label_tag == "final":
             check_marked(mask)
         return self.store(image_id, label_filename, label_tag, label_info)
@@ -236,15 +240,16 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def check_label(image: str, label: str) -> MetaTensor:
-    """Refuse a label that does not lie on its image.
+def check_label(image: str, label: str, classes: Sequence[str]) -> MetaTensor:
+    """Refuse a label that does not lie on its image, or holds other values than its classes.
 
     Args:
         image: file or folder.
         label: file.
+        classes: names of the classes, that of the value 1 first; of one class 0 and any other value.
 
     Returns:
-        The label's values, 0 and 1, ``(1, ...)`` on the image's grid, with the image's metadata.
+        The label's class indices ``(1, ...)`` on the image's grid, with the image's metadata.
 
     Raises:
         BadRequest: with what is wrong.
@@ -258,7 +263,7 @@ def check_label(image: str, label: str) -> MetaTensor:
                 EnsureChannelFirstd(keys),
                 SameGridd("label"),
                 ToGreyd("label"),
-                BinaryMaskd("label"),
+                LabelMapd("label", classes),
             ]
         )
         found = check({"image": image, "label": label})

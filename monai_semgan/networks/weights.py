@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,38 @@ from monai_semgan.networks.nets import DiceCalibration, DomainCheck, SemanticGAN
 
 logger = logging.getLogger(__name__)
 
+# characters that are told of what torch says of a damaged file, which may be a page
+LONGEST = 200
+
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def read_state(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint or weights as plain data, of which nothing is executed.
+
+    torch reads over flipped bits; the checksums that the file holds (CRC-32, of each tensor) tell them.
+
+    Args:
+        path: the file, of ``torch.save``.
+        map_location: device to load to.
+
+    Returns:
+        Its content.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is damaged, or no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"the checksum of {damaged} differs")
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # torch.load raises whatever a damaged file leads to
+        told = " ".join(str(error).split())[:LONGEST] or type(error).__name__
+        raise ValueError(f"{path} is damaged ({told}): copy it again, or delete it and train again") from error
 
 
 def load_weights(network: Network, path: str | os.PathLike[str], map_location: Any = "cpu") -> Network:
@@ -41,8 +73,8 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
             f"weights {path} do not exist: put them there, name their file with --ckpt_path, "
             "or train them, see docs/README.md of the bundle"
         )
+    state = read_state(path, map_location)
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
         state = state.get("model", state)
         if (
             isinstance(network, SemanticGAN)
@@ -54,12 +86,18 @@ def load_weights(network: Network, path: str | os.PathLike[str], map_location: A
         if isinstance(network, SemanticGAN):
             # of weights that were never calibrated
             unfitted = DiceCalibration().state_dict(prefix="calibration.")
+            unfitted |= DiceCalibration().state_dict(prefix="slice_calibration.")
             if isinstance(network.student, UNet):
                 unfitted |= DomainCheck(network.student.channels[-1]).state_dict(prefix="domain.")
             state = unfitted | state
         network.load_state_dict(state)
-    except Exception as error:  # torch.load raises whatever a damaged file leads to
-        raise ValueError(f"weights {path} are damaged or another network's: {error}") from error
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise ValueError(f"weights {path} are another network's: {error}") from error
+    weights = dict(network.named_parameters())
+    without = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if without or (weights and not any(value.any() for value in weights.values())):
+        told = f"values that are not finite, as in {without[0]}" if without else "nothing but zeros"
+        raise ValueError(f"weights {path} hold {told}: train them again, at a lower lr")
     return network
 
 
@@ -79,7 +117,7 @@ def load_generator(network: SemanticGAN, path: str | os.PathLike[str]) -> Semant
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"generator {path} does not exist: train it first, or name its checkpoint")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state(path)
     prefix = "generator."
     weights = state.get("generator_ema") or {
         name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)

@@ -27,21 +27,21 @@ def copies(bundle: Bundle) -> dict[str, Path]:
 
 def differing(bundle: Bundle) -> list[str]:
     """Names of a bundle's copies that are missing or no longer what the package has."""
-    own = {name: bundle.root / "configs" / name for name in copies(bundle)}
+    folder = bundle.root / "configs"
     return [
         name
         for name, path in copies(bundle).items()
-        if not own[name].is_file() or own[name].is_symlink() or own[name].read_bytes() != path.read_bytes()
+        if not (own := folder / name).is_file() or own.is_symlink() or own.read_bytes() != path.read_bytes()
     ]
 
 
 def update(bundle: Bundle) -> list[str]:
     """Copy what differs into a bundle; returns the names."""
-    names = differing(bundle)
+    names, shared = differing(bundle), copies(bundle)
     for name in names:
         target = bundle.root / "configs" / name
         target.unlink(missing_ok=True)
-        shutil.copyfile(copies(bundle)[name], target)
+        shutil.copyfile(shared[name], target)
     return names
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import io
 import json
 import logging
@@ -40,21 +41,28 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from monai_semgan import __version__, formats
 from monai_semgan.data.cohort import RESULTS, SKIPPED, failure_reason, state_of
 from monai_semgan.formats.registry import SUSPICIOUS
-from monai_semgan.metrics import REPORTED_SCORES, in_words, known_scores
+from monai_semgan.metrics import REPORTED_SCORES, class_columns, in_words, known_scores
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports.overlay import LABEL_COLOUR, THUMBNAIL, page, side_by_side, thumbnail, tiles
 
 logger = logging.getLogger(__name__)
 
 QUALITY = ("predicted_dice", "predicted_dice_low", "predicted_dice_high")
-COLUMNS = ("file", "status", "message", "mask", "overlay", "reconstruction_error", *QUALITY, "look", "check")
+FILES = ("file", "status", "message", "mask", "overlay")
+COLUMNS = (*FILES, "reconstruction_error", *QUALITY, "look", "look_slices", "check")
 # of a run, or of one of the processes that share it
 REPORT = r"report(\.\d+)?\.csv"
+# of a slice, as its tile names them
+IN_TILES = {"reconstruction_error": "error", "predicted_dice": "predicted Dice"}
 # cells of the page that have a place of their own; all others are listed by their columns' names
-PLACED = {"file", "status", "message", "mask", "overlay", "look", "check", *QUALITY}
+PLACED = {*FILES, "look", "check", *QUALITY}
 STATISTICS = ("n", "mean", "std", "median", "min", "max")
 # which images a run did, beside its reports
 STATES = "inputs"
+# hidden folder of the files that are not whole yet
+UNFINISHED = ".unfinished"
+# why no further file can be written
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # what a spreadsheet takes for a formula
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
@@ -65,8 +73,10 @@ class CohortReport:
     Follows an engine whose ``state.output`` is a list of :class:`monai_semgan.predictor.Prediction`. Of each image the
     mask goes to ``masks/NAME_mask``, in the format and the geometry of the image, and a picture to judge it by to
     ``overlays/NAME_overlay.png``: :func:`monai_semgan.reports.overlay.overlay` of an image, a
-    :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors go to ``masks/NAME_slices.csv``. A bar
-    counts images where standard error is a terminal.
+    :func:`monai_semgan.reports.overlay.page` of a volume, whose slices' errors and predicted Dice go to
+    ``masks/NAME_slices.csv``. A bar counts images where standard error is a terminal.
+
+    Files get their names when they are whole, so that a kill leaves none that is cut off.
 
     ``report.csv`` has a row for each image, written at once, so that an interrupted run leaves those it did: "ok", with
     warnings of its reading as message, "failed", or "skipped", what is no image and was not to be done. Paths of masks
@@ -78,7 +88,8 @@ class CohortReport:
 
     Processes that share a cohort (``torchrun``), as ``torch.distributed`` has joined them before, each write
     ``report.RANK.csv``; at the end, when all have arrived, the first joins them into ``report.csv``. With ``resume``,
-    ``finished`` lists what earlier runs did, whichever process it was, and rows are added to theirs. ``inputs.csv``
+    ``finished`` lists what earlier runs did, whichever process it was, and rows are added to theirs; images whose files
+    are gone are done again. ``inputs.csv``
     tells which files the rows are of: an image of the same name from elsewhere, or one that has changed, is done again.
 
     With ``about``, ``report.html`` is written at the end, and when the user interrupts the run: one file that needs no
@@ -89,8 +100,9 @@ class CohortReport:
         display: makes of an item with the path "image" the image as overlays show it. The image is read again, so that
             a run need not carry full-size images along.
         orient: the step of it that brings an image, and so a mask, upright.
-        colours: colours of the outlines, for the values of a mask from 1 on.
-        scores: names of scores to report, of those that an evaluation's postprocessing gives; none by default.
+        classes: names of the classes and the colours of their outlines, for the values of a mask from 1 on.
+        scores: names of scores to report, of those that an evaluation's postprocessing gives; none by default. Where
+            there are several classes each is followed by theirs, see :func:`monai_semgan.metrics.class_columns`.
         resume: go on with the report of an interrupted run; otherwise its files are replaced.
         look_below: predicted Dice below which the column "look" says so, in [0, 1].
         measurements: names of columns, and the measurement and the unit that each is of; see
@@ -108,7 +120,7 @@ class CohortReport:
         *,
         display: Callable[[dict[str, Any]], Any] | None = None,
         orient: Callable[[dict[str, Any]], Any] | None = None,
-        colours: Sequence[Sequence[int]] = (),
+        classes: Mapping[str, Sequence[int]] | None = None,
         scores: Iterable[str] = (),
         resume: bool = False,
         look_below: float = 0.85,
@@ -121,11 +133,12 @@ class CohortReport:
         self.path = self.output_dir / (f"report.{self.rank}.csv" if self.world_size > 1 else "report.csv")
         self.display = display
         self.orient = orient
-        self.colours = [tuple(colour) for colour in colours]
+        self.classes = dict(classes or {})
+        self.colours = [tuple(colour) for colour in self.classes.values()]
         self.resume = resume
         self.look_below = look_below
         self.about = about
-        self.scores = known_scores(scores, REPORTED_SCORES) if scores else ()
+        self.scores = class_columns(known_scores(scores, REPORTED_SCORES), list(self.classes)) if scores else ()
         self.measurements = dict(measurements or {})
         self.columns = (*COLUMNS, *self.measurements, *(("patient", *self.scores) if self.scores else ()))
         self.rows: list[dict[str, Any]] = []
@@ -151,7 +164,12 @@ class CohortReport:
         # a process's own is newer than what was joined before
         for path in sorted(self.output_dir.glob(f"{STATES}*.csv"), reverse=True):
             states |= {row["file"]: row["state"] for row in read_csv(path)[1]}
-        return {row["file"]: states.get(row["file"]) for row in self._earlier() if row["status"] == "ok"}
+        return {row["file"]: states.get(row["file"]) for row in self._earlier() if self._is_done(row)}
+
+    def _is_done(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether an image was segmented and its files are still there."""
+        files = [self.output_dir / row[name] for name in ("mask", "overlay") if row[name]]
+        return row["status"] == "ok" and all(file.is_file() and file.stat().st_size > 0 for file in files)
 
     @property
     def failed(self) -> int:
@@ -184,6 +202,7 @@ class CohortReport:
     def started(self, engine: Engine) -> None:
         """Begin the CSV file, or go on with it."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
         own = self.path.is_file() and self.resume
         dataset = engine.data_loader.dataset  # type: ignore[attr-defined]
         # an image of the same name that is done again
@@ -212,14 +231,24 @@ class CohortReport:
             self.terminal.enter_context(logging_redirect_tqdm())
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Write the files of a batch, log its images and append their rows, one image after the other."""
+        """Write the files of a batch, log its images and append their rows, one image after the other.
+
+        Raises:
+            OSError: when the disk is full or may not be written to, so that no other image could be kept either.
+        """
         predictions: list[Prediction] = engine.state.output  # type: ignore[assignment]
         for prediction in predictions:
-            row = self._row(prediction, self._write(prediction))
+            try:
+                row = self._row(prediction, self._write(prediction))
+                write_csv(self.path, self.columns, [row], append=True)
+                self._keep_state(prediction)
+            except OSError as error:
+                if error.errno in FULL:
+                    told = f"{error.strerror}, {len(self.rows)} of {self.total} images are done"
+                    raise OSError(error.errno, told, str(self.output_dir)) from error
+                raise
             self.rows.append(row)
             self._log(row)
-            write_csv(self.path, self.columns, [row], append=True)
-            self._keep_state(prediction)
             self.bar.update()
 
     def _keep_state(self, prediction: Prediction) -> None:
@@ -242,11 +271,8 @@ class CohortReport:
             written, told = formats.write_as(mask, self._place("masks", f"{name}_mask"))
             files = {"mask": next(iter(written.values()))}
             prediction.warnings += tuple(told)
-            if prediction.slice_errors is not None:
-                errors = [
-                    {"slice": k, "reconstruction_error": rounded(e)} for k, e in enumerate(prediction.slice_errors, 1)
-                ]
-                write_csv(self._place("masks", f"{name}_slices.csv"), ("slice", "reconstruction_error"), errors)
+            if slices := self._slices(prediction):
+                write_csv(self._place("masks", f"{name}_slices.csv"), slices[0], slices)
             if self.display is not None:
                 files["overlay"] = self._place("overlays", f"{name}_overlay.png")
                 large, small = self._draw(prediction, mask)
@@ -256,34 +282,87 @@ class CohortReport:
                     # coloured lines would be blurred with half of the colours' pixels
                     place = self._place("thumbnails", f"{name}.jpg")
                     Image.fromarray(small).save(place, quality=75, subsampling=0)
+            self._finish()
         except Exception as error:
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             logger.debug("results could not be written", exc_info=True)
             prediction.failure = failure_reason(error)
             return {}
-        return {column: file.relative_to(self.output_dir).as_posix() for column, file in files.items()}
+        return {column: file.relative_to(self.unfinished).as_posix() for column, file in files.items()}
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder of this process for files that are not whole yet."""
+        return self.output_dir / f"{UNFINISHED}.{self.rank}"
+
+    def _slices(self, prediction: Prediction) -> list[dict[str, Any]]:
+        """What is known of each slice of a volume, from the feet; empty of an image."""
+        errors, quality = prediction.slice_errors, () if prediction.quality is None else prediction.quality.slices
+        found: list[dict[str, Any]] = [{"slice": k} for k in range(1, 1 + max(len(errors or ()), len(quality)))]
+        for each, error in zip(found, errors or ()):
+            each["reconstruction_error"] = rounded(error)
+        for each, (dice, low, high, _) in zip(found, quality):
+            each |= zip(QUALITY, (round(value, 3) for value in (dice, low, high)), strict=True)
+            each["look"] = "look" if dice < self.look_below else ""
+        for each, dice in zip(found, self._slice_dice(prediction)):
+            each["dice"] = rounded(dice)
+        return found
+
+    def _slice_dice(self, prediction: Prediction) -> list[float]:
+        """Dice of each slice of a volume with a label, as :meth:`_slices` are; NaN where neither shows anything.
+
+        Of several classes the mean over those that the slice shows.
+        """
+        if self.orient is None or prediction.label is None or prediction.mask.ndim != 3:
+            return []
+        mask, label = (self._upright(values, prediction.mask) for values in (prediction.mask, prediction.label))
+        of_class = [(mask == value, label == value) for value in range(1, 1 + int(max(mask.max(), label.max(), 1)))]
+        shared = np.stack([(one & other).sum((0, 1)) for one, other in of_class])
+        total = np.stack([one.sum((0, 1)) + other.sum((0, 1)) for one, other in of_class])
+        classes = (total > 0).sum(0)
+        mean = (2 * shared / np.maximum(total, 1)).sum(0) / np.maximum(classes, 1)
+        return np.where(classes > 0, mean, np.nan).tolist()
+
+    def _upright(self, values: Any, mask: Any) -> np.ndarray:
+        """A mask or a label on a mask's grid, upright."""
+        array = convert_to_tensor(values, track_meta=False).reshape(-1, *mask.shape)
+        return self.orient({"image": MetaTensor(array, affine=mask.affine)})["image"][0].numpy()  # type: ignore[misc]
 
     def _place(self, folder: str, name: str) -> Path:
-        """Path of a result, its folder made."""
-        path = self.output_dir / folder / name
+        """Path of a result until it is whole, its folder made."""
+        path = self.unfinished / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def _finish(self) -> None:
+        """Bring the results of an image, which are whole, to where they belong."""
+        for file in sorted(self.unfinished.rglob("*")):
+            place = self.output_dir / file.relative_to(self.unfinished)
+            if file.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+            else:
+                file.replace(place)
+        shutil.rmtree(self.unfinished)
 
     def _draw(self, prediction: Prediction, mask: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
         """Draw the image with the outlines of the label, if there is one, and of each class of the mask, and small."""
         assert self.display is not None and self.orient is not None
         image = self.display({**prediction.item, "image": source_of(prediction)})["image"]
-
-        def upright(values: Any) -> np.ndarray:
-            array = convert_to_tensor(values, track_meta=False).reshape(-1, *mask.shape[1:])
-            return self.orient({"image": MetaTensor(array, affine=mask.affine)})["image"][0].numpy()  # type: ignore[misc]
-
-        shown = upright(mask)
+        shown = self._upright(mask, mask[0])
         masks = [(shown == value, colour) for value, colour in enumerate(self.colours, 1)]
         if prediction.label is not None:
-            masks.insert(0, (upright(prediction.label) > 0, LABEL_COLOUR))
+            true = self._upright(prediction.label, mask[0])
+            # below those of the mask
+            masks = [*((true == value, LABEL_COLOUR) for value in np.unique(true[true > 0])), *masks]
         if image.ndim == 4:
-            small = page(image, masks, slices=6, columns=3, tile=THUMBNAIL * 2 // 3)
-            return page(image, masks, prediction.slice_errors), small
+            small = page(image, masks, slices=6, columns=3, tile=THUMBNAIL * 2 // 3, through=shown > 0)
+            told = [
+                ", ".join(f"{short} {each[name]:.3g}" for name, short in IN_TILES.items() if each.get(name) is not None)
+                for each in self._slices(prediction)
+            ]
+            return page(image, masks, told, through=shown > 0), small
         reconstruction = prediction.reconstruction
         if reconstruction is not None:
             frame = getattr(prediction.image, "meta", {}).get("frame")
@@ -333,13 +412,14 @@ class CohortReport:
         write_csv(self.output_dir / "patients.csv", ("patient", "images", *self.scores), patients)
         columns = ("score", *STATISTICS)
         write_csv(self.output_dir / "summary.csv", columns, [{"score": key, **summary[key]} for key in self.scores])
-        foretold = prediction_scores(self.rows, self.look_below)
-        if foretold:
-            logger.info("predicted Dice: %s", ", ".join(f"{name} {value}" for name, value in foretold.items()))
-            summary["predicted_dice"] = foretold
+        for name, rows in (("predicted_dice", self.rows), ("predicted_dice_of_slices", self._slice_rows())):
+            if foretold := prediction_scores(rows, self.look_below):
+                told = ", ".join(f"{key} {value}" for key, value in foretold.items())
+                logger.info("%s: %s", name.replace("_", " ").replace("dice", "Dice"), told)
+                summary[name] = foretold
         counts = {"images": images, "failed": self.failed, "patients": len(patients)}
         text = json.dumps({**counts, **summary}, indent=2)
-        (self.output_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
+        write_text(self.output_dir / "summary.json", text + "\n")
         for key, values in summary.items():
             if key in self.scores and values["n"]:
                 engine.state.metrics[key] = values["mean"]
@@ -403,8 +483,8 @@ class CohortReport:
         for row in self.rows:
             known = {column: formats.text_of(v) if isinstance(v := row[column], str) else v for column in plain}
             images.append({**known, **({"measurements": self._sizes(row)} if row["status"] == "ok" else {})})
-        path = self.output_dir / "report.json"
-        path.write_text(json.dumps({"images": images}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps({"images": images}, indent=2, ensure_ascii=False)
+        write_text(self.output_dir / "report.json", text + "\n")
 
     def _sort(self) -> None:
         """Put what a user has to look at first: failures, then masks from the lowest predicted Dice on."""
@@ -424,8 +504,10 @@ class CohortReport:
             **files,
         )
         if prediction.quality is not None and failure is None:
-            row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality), strict=True))
+            row.update(zip(QUALITY, (round(value, 3) for value in prediction.quality[:3]), strict=True))
             row["look"] = "look" if prediction.quality.dice < self.look_below else ""
+            slices = prediction.quality.slices
+            row["look_slices"] = ranges([k for k, each in enumerate(slices, 1) if each.dice < self.look_below])
         if prediction.check == SUSPICIOUS and failure is None:
             row["look"] = "look"
         for column, (name, unit) in self.measurements.items():
@@ -447,6 +529,7 @@ class CohortReport:
         parts = [f"{key} {row[key]}" for key in told if row.get(key) is not None]
         parts += in_words(self._sizes(row))
         parts += ["LOOK AT IT"] if row["look"] else []
+        parts += [f"look at slices {row['look_slices']}"] if row["look_slices"] else []
         parts += [str(self.output_dir / row["mask"])] if row["mask"] else []
         logger.info("%sok, %s", head, ", ".join(parts))
         if row["message"]:
@@ -477,7 +560,7 @@ class CohortReport:
         """The rows of all reports, a file that was ok once before one that failed."""
         rows: dict[str, dict[str, Any]] = {}
         # of this run before those of others
-        for row in [*self.rows, *self._earlier()]:
+        for row in [*self.rows, *(row for row in self._earlier() if row["status"] != "ok" or self._is_done(row))]:
             if row["file"] not in rows or rows[row["file"]]["status"] != "ok":
                 rows[row["file"]] = row
         return sorted(rows.values(), key=lambda row: row["file"])
@@ -496,6 +579,16 @@ class CohortReport:
         write_csv(self.output_dir / f"{STATES}.csv", ("file", "state"), states.values())
         for path in self.output_dir.glob(f"{STATES}.*.csv"):
             path.unlink()
+
+    def _slice_rows(self) -> list[dict[str, Any]]:
+        """What was predicted of the slices of all volumes, and their Dice."""
+        names = ("dice", *QUALITY)
+        found = []
+        for row in self.rows:
+            path = self.output_dir / re.sub(r"_mask\.[\w.]+$", "_slices.csv", row["mask"] or "")
+            rows = read_csv(path)[1] if path.suffix == ".csv" and path.is_file() else []
+            found += [{name: number(each[name]) if each.get(name) else None for name in names} for each in rows]
+        return found
 
     def _patients(self) -> list[dict[str, Any]]:
         groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -520,9 +613,9 @@ def prediction_scores(rows: Iterable[dict[str, Any]], low: float) -> dict[str, A
         low: Dice below which a mask is bad.
 
     Returns:
-        "n"; "spearman", the rank correlation; "mean_absolute_error"; "coverage", the share of masks whose Dice lies in
-        its interval; "auroc", the probability that a bad mask has the lower prediction of a bad and a good one (None
-        where all are alike). Empty for less than two such rows.
+        "n"; "spearman", the rank correlation (None where all are equal); "mean_absolute_error"; "coverage", the share
+        of masks whose Dice lies in its interval; "auroc", the probability that a bad mask has the lower prediction of a
+        bad and a good one (None where all are alike). Empty for less than two such rows.
     """
     known = [row for row in rows if row.get("predicted_dice") is not None and row.get("dice") is not None]
     if len(known) < 2:
@@ -531,9 +624,10 @@ def prediction_scores(rows: Iterable[dict[str, Any]], low: float) -> dict[str, A
     bad = true < low
     pairs = found[bad][:, None], found[~bad][None]
     auroc = ((pairs[0] < pairs[1]) + 0.5 * (pairs[0] == pairs[1])).mean() if bad.any() and not bad.all() else None
+    vary = np.ptp(found) > 0 and np.ptp(true) > 0
     return {
         "n": len(known),
-        "spearman": rounded(spearmanr(found, true).statistic),
+        "spearman": rounded(spearmanr(found, true).statistic) if vary else None,
         "mean_absolute_error": rounded(np.abs(found - true).mean()),
         "coverage": rounded(((below <= true) & (true <= above)).mean()),
         "auroc": rounded(auroc),
@@ -563,6 +657,17 @@ def versions() -> dict[str, str]:
         "PyTorch": torch.__version__,
         "Python": f"{platform.python_version()}, {platform.platform()}",
     }
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Write rising numbers, those that follow each other as "3 to 5", which no spreadsheet takes for a date."""
+    runs: list[list[int]] = []
+    for each in numbers:
+        if runs and each == runs[-1][-1] + 1:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def caption(prediction: Prediction) -> str:
@@ -635,9 +740,17 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]
     target.replace(path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, all or nothing."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
 def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Read the columns and the rows that :func:`write_csv` wrote, as they were given to it."""
-    text = path.read_text(encoding="utf-8")
+    # spreadsheets write a mark first
+    text = path.read_text(encoding="utf-8-sig")
     # a kill may have cut the last line short
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
     rows = [

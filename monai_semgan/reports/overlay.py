@@ -142,28 +142,30 @@ def spread(mask: np.ndarray, number: int) -> list[int]:
 def page(
     volume: MetaTensor,
     masks: Sequence[tuple[np.ndarray, Colour]],
-    errors: Sequence[float] | None = None,
+    notes: Sequence[str] = (),
     slices: int = 12,
     columns: int = 4,
     tile: int = TILE,
+    through: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw axial slices with outlined masks in rows, evenly spaced through the last mask, from feet to head.
+    """Draw axial slices with outlined masks in rows, evenly spaced through a mask, from feet to head.
 
-    Each slice has its number, counted from 1 at the feet, and its reconstruction error, if there is one. An empty mask
-    gives slices of the whole volume.
+    Each slice has its number, counted from 1 at the feet, and what is known of it. An empty mask gives slices of the
+    whole volume.
 
     Args:
         volume: ``(1, row, column, slice)`` in [-1, 1]; its affine gives the slices' proportions.
         masks: Booleans ``(row, column, slice)`` and their colours; later ones lie on top.
-        errors: reconstruction error of each slice.
+        notes: what is written after each slice's number; none by default.
         slices: number of slices at most.
         columns: slices side by side.
         tile: longer side of a slice, in pixels.
+        through: mask ``(row, column, slice)`` that the slices are of; the last of those drawn by default.
 
     Returns:
         RGB picture, ``(height, width, 3)``.
     """
-    numbers = spread(masks[-1][0], slices)
+    numbers = spread(masks[-1][0] if through is None else through, slices)
     extent = np.multiply(volume.shape[1:3], affine_to_spacing(volume.affine.numpy(), 3)[:2])
     height, width = (max(1, round(tile * float(side))) for side in extent / extent.max())
     columns = min(columns, len(numbers))
@@ -171,7 +173,7 @@ def page(
     for place, number in enumerate(numbers):
         plain = to_rgb(volume[..., number].numpy(), -1.0, 1.0, (width, height))
         picture = Image.fromarray(outline(plain, [(mask[..., number], colour) for mask, colour in masks]))
-        caption = f"slice {number + 1}" + (f", error {errors[number]:.3f}" if errors else "")
+        caption = ", ".join([f"slice {number + 1}", *filter(None, notes[number : number + 1])])
         ImageDraw.Draw(picture).text((4, 2), caption, fill=(255, 255, 255))
         sheet.paste(picture, (place % columns * width, place // columns * height))
     return np.asarray(sheet)

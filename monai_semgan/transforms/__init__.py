@@ -26,6 +26,10 @@ from monai_semgan.transforms.fit_in_plane import FitInPlaned as FitInPlaned
 from monai_semgan.transforms.fit_in_plane import InvertDecidedd as InvertDecidedd
 from monai_semgan.transforms.label import BinaryMask as BinaryMask
 from monai_semgan.transforms.label import BinaryMaskd as BinaryMaskd
+from monai_semgan.transforms.label import LabelMap as LabelMap
+from monai_semgan.transforms.label import LabelMapd as LabelMapd
+from monai_semgan.transforms.label import ResizeLabel as ResizeLabel
+from monai_semgan.transforms.label import ResizeLabeld as ResizeLabeld
 from monai_semgan.transforms.label import SameGridd as SameGridd
 from monai_semgan.transforms.modality import ByModalityd as ByModalityd
 from monai_semgan.transforms.modality import CTWindow as CTWindow
@@ -38,3 +42,4 @@ from monai_semgan.transforms.scores import SegmentationScoresd as SegmentationSc
 from monai_semgan.transforms.scores import VolumeScoresd as VolumeScoresd
 from monai_semgan.transforms.shades_of_grey import ShadesOfGrey as ShadesOfGrey
 from monai_semgan.transforms.shades_of_grey import ShadesOfGreyd as ShadesOfGreyd
+from monai_semgan.transforms.solid_organ import SolidOrgan as SolidOrgan

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -40,14 +41,16 @@ class DifferentiableAugmentation(nn.Module):
 
     Args:
         p: probability of each change; the adaptive rule of a trainer may move it.
-        flip: whether left and right change places, in half of the images that are changed.
+        flip: whether left and right change places, in half of the images that are changed; or pairs of classes that are
+            each other's mirror image, such as ``[[1, 2]]`` for the right and the left lung: label maps of such an image
+            then have their channels exchanged.
         sizes: how large each change is at most, by the names above; 0, none, by default.
 
     Raises:
         ValueError: for a probability outside [0, 1], a negative range, or a change of another name.
     """
 
-    def __init__(self, *, p: float = 1.0, flip: bool = False, **sizes: float) -> None:
+    def __init__(self, *, p: float = 1.0, flip: bool | Sequence[Sequence[int]] = False, **sizes: float) -> None:
         super().__init__()
         if unknown := sorted(sizes.keys() - set(SIZES)):
             raise ValueError(f"{', '.join(unknown)}: no such change, there is {', '.join(SIZES)}")
@@ -59,7 +62,8 @@ class DifferentiableAugmentation(nn.Module):
             raise ValueError(f"{', '.join(negative)}: ranges must not be negative")
         self.p: Tensor
         self.register_buffer("p", torch.tensor(float(p)))
-        self.flip = flip
+        self.flip = bool(flip)
+        self.pairs = [] if isinstance(flip, bool) else [(int(one), int(other)) for one, other in flip]
         self.size = {name: sizes.get(name, 0.0) for name in SIZES}
 
     @property
@@ -76,6 +80,9 @@ class DifferentiableAugmentation(nn.Module):
 
         Returns:
             Augmented images and label maps, in the type of ``image``.
+
+        Raises:
+            ValueError: when classes are to be exchanged that the label map does not have.
         """
         if self.p == 0 or len(image) == 0:
             return image, label
@@ -84,7 +91,9 @@ class DifferentiableAugmentation(nn.Module):
             outside = torch.full_like(joined[:1, :, :1, :1], -1.0)
             if label is not None and label.shape[1] > 1:
                 outside[:, image.shape[1]] = 1.0
-            joined = self.warp(joined, outside)
+            joined, mirrored = self.warp(joined, outside)
+            if label is not None and self.pairs:
+                joined = self.exchange(joined, mirrored, image.shape[1])
             image, label = joined[:, : image.shape[1]], None if label is None else joined[:, image.shape[1] :]
         if self.size["curve"]:
             image = self.remap(image)
@@ -106,14 +115,25 @@ class DifferentiableAugmentation(nn.Module):
         drawn = (torch.rand(batch, device=self.p.device) * 2 - 1) * limit
         return torch.where(torch.rand(batch, device=self.p.device) < self.p, drawn, torch.zeros_like(drawn))
 
-    def warp(self, x: Tensor, outside: Tensor) -> Tensor:
-        """Apply one random affine map per image, bilinear; ``outside`` is what lies beyond the frame."""
+    def exchange(self, joined: Tensor, mirrored: Tensor, first: int) -> Tensor:
+        """Exchange channels of the classes of a pair, which begin at the ``first``, where an image was mirrored."""
+        classes = joined.shape[1] - first
+        order = torch.arange(joined.shape[1], device=joined.device)
+        for one, other in self.pairs:
+            if not 0 < min(one, other) <= max(one, other) < classes:
+                raise ValueError(f"flip exchanges classes {one} and {other}, the label map has 1 to {classes - 1}")
+            order[[first + one, first + other]] = order[[first + other, first + one]]
+        return torch.where(mirrored[:, None, None, None], joined[:, order], joined)
+
+    def warp(self, x: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply one random affine map per image, bilinear, and tell which were mirrored; ``outside`` lies beyond."""
         batch = x.shape[0]
         zoom = torch.exp(self.uniform(batch, math.log1p(self.size["scale"])))
         angle = self.uniform(batch, math.radians(self.size["rotate"]))
         cosine, sine = torch.cos(angle), torch.sin(angle)
         half_stretch = torch.exp(self.uniform(batch, math.log1p(self.size["stretch"]) / 2))
         width, height = zoom * half_stretch, zoom / half_stretch
+        mirrored = torch.zeros(batch, dtype=torch.bool, device=self.p.device)
         if self.flip:
             mirrored = torch.rand(batch, device=self.p.device) < self.p / 2
             width = torch.where(mirrored, -width, width)
@@ -122,7 +142,7 @@ class DifferentiableAugmentation(nn.Module):
         rows = [cosine / width, -sine / width, shift_x, sine / height, cosine / height, shift_y]
         theta = torch.stack(rows, dim=1).view(batch, 2, 3)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-        return F.grid_sample(x.float() - outside, grid, align_corners=False).to(x.dtype) + outside
+        return F.grid_sample(x.float() - outside, grid, align_corners=False).to(x.dtype) + outside, mirrored
 
     def remap(self, image: Tensor) -> Tensor:
         """Put the intensities of each image through a curve of its own; beyond [-1, 1] it goes on straight."""

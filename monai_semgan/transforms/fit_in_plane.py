@@ -17,9 +17,10 @@ from monai.data.utils import affine_to_spacing
 from monai.transforms import Invertd, InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
 
+from monai_semgan.networks.label_map import decided, resized_label
 from monai_semgan.transforms.modality import threshold_of
 
-MODES = ("bilinear", "nearest")
+MODES = ("bilinear", "nearest", "label")
 
 
 class FitInPlane(InvertibleTransform):
@@ -33,7 +34,8 @@ class FitInPlane(InvertibleTransform):
 
     Args:
         size: side of the square in pixels.
-        mode: "bilinear" for images, "nearest" for label maps.
+        mode: "bilinear" for images, "nearest" for masks, "label" for class indices: a pixel gets the class of the
+            largest share.
         value: value of the padding, by default the volume's minimum.
         enlarge: whether to enlarge slices that are smaller; otherwise p is at least the smaller of the two spacings, so
             that slices with square pixels up to the size are padded only.
@@ -113,7 +115,7 @@ class FitInPlane(InvertibleTransform):
         rows, columns = transform[TraceKeys.ORIG_SIZE][:2]
         threshold = info.get("threshold")
         # a slice after the other in memory
-        shape = (values.shape[-1], len(values), rows, columns)
+        shape = (values.shape[-1], len(values) if threshold is None else 1, rows, columns)
         out = values.new_empty(shape, dtype=values.dtype if threshold is None else torch.uint8).movedim(0, -1)
         resize_slices(cut(values, info["start"], info["fitted"]), out, info["mode"], threshold)
         inverted = convert_to_dst_type(out, data, dtype=out.dtype)[0]
@@ -130,14 +132,18 @@ def cut(volume: torch.Tensor, start: Sequence[int], shape: Sequence[int]) -> tor
 def resize_slices(source: torch.Tensor, target: torch.Tensor, mode: str, threshold: float | None = None) -> None:
     """Fill ``target`` with ``source``, both ``(C, row, column, slice)``; slice by slice, which takes little memory.
 
-    With a threshold, values become 1 from there on and 0 below.
+    With a threshold, the target gets the class indices that the source's probabilities decide; see
+    :func:`monai_semgan.networks.label_map.decided`.
     """
-    how: dict[str, Any] = {"mode": "nearest-exact"} if mode == "nearest" else {"mode": mode, "antialias": True}
+    size = target.shape[1:3]
+    how: dict[str, Any] = {"mode": "nearest-exact"} if mode == "nearest" else {"mode": "bilinear", "antialias": True}
     for index in range(source.shape[-1]):
         values = source[..., index]
-        if source.shape != target.shape:
-            values = F.interpolate(values[None], target.shape[1:3], **how)[0]
-        target[..., index] = values if threshold is None else values >= threshold
+        if mode == "label":
+            values = resized_label(values, size, **how)
+        elif source.shape[1:3] != size:
+            values = F.interpolate(values[None], size, **how)[0]
+        target[..., index] = values if threshold is None else decided(values, threshold)
 
 
 class FitInPlaned(MapTransform, InvertibleTransform):
@@ -146,7 +152,7 @@ class FitInPlaned(MapTransform, InvertibleTransform):
     Args:
         keys: keys of the volumes.
         size: side of the square in pixels.
-        mode: "bilinear" for images, "nearest" for label maps; one for all keys or one for each.
+        mode: "bilinear" for images, "nearest" for masks, "label" for class indices; one for all keys or one for each.
         value: value of the padding, by default each volume's minimum; one for all keys or one for each.
         enlarge: whether to enlarge slices that are smaller.
         fill: share of the square's side that the longer side fills.
@@ -190,7 +196,8 @@ class InvertDecidedd(Invertd):
         keys: keys of the probabilities on the network's grid.
         transform: what the volumes went through.
         orig_keys: keys of the volumes that went through it.
-        thresholds: the probability from which a voxel is foreground, by the name of the modality; or one for all.
+        thresholds: the probability from which a voxel is foreground, by the name of the modality; or one for all. Of
+            several classes the likeliest counts.
         modality: that of items that do not name theirs, and whose file does not.
     """
 

@@ -1,11 +1,11 @@
 # Copyright (c) monai-semgan contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Labels that fit their image: on its grid, and of 0 and 1."""
+"""Labels that fit their image: on its grid or the network's, and of 0 and 1 or of class indices."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_tensor
+from monai.transforms import AsDiscrete, MapTransform, Resize, Transform
+from monai.utils import convert_to_dst_type, convert_to_tensor
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+
+from monai_semgan.networks.label_map import resized_label
 
 
 class SameGridd(MapTransform):
@@ -162,4 +164,114 @@ class BinaryMaskd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.binary_mask(d[key])
+        return d
+
+
+class LabelMap(Transform):
+    """Check that a label holds the classes of a bundle and nothing else.
+
+    Args:
+        classes: names of the classes, that of the value 1 first.
+
+    Raises:
+        ValueError: without a class.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = list(classes)
+        if not self.classes:
+            raise ValueError("classes names none, a label holds at least one")
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            img: channel-first label ``(1, ...)``; of one class of 0 and one other value, of several classes of their
+                indices, 0 for background.
+
+        Returns:
+            The label as float, of 0 and 1 or of class indices.
+
+        Raises:
+            ValueError: when the label has several channels, or other values.
+        """
+        if len(self.classes) == 1:
+            return BinaryMask()(img)
+        if img.shape[0] != 1:
+            raise ValueError(f"label has {img.shape[0]} channels, 1 expected")
+        values = torch.unique(convert_to_tensor(img, track_meta=False))
+        known = torch.isin(values.double(), torch.arange(len(self.classes) + 1, dtype=torch.double))
+        if not known.all():
+            shown = ", ".join(f"{value:g}" for value in values[~known][:5].tolist())
+            named = ", ".join(f"{index} {name}" for index, name in enumerate(["background", *self.classes]))
+            raise ValueError(
+                f"label holds {shown}, which is none of its classes ({named}): store the index of its class in each "
+                "pixel, no colours and no shades between them"
+            )
+        return img.float()
+
+
+class LabelMapd(MapTransform):
+    """Dictionary version of :class:`LabelMap`.
+
+    Args:
+        keys: keys of the labels.
+        classes: names of the classes, that of the value 1 first.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, classes: Sequence[str], allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.label_map = LabelMap(classes)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.label_map(d[key])
+        return d
+
+
+class ResizeLabel(Transform):
+    """Resize a label: each pixel gets the class that takes the largest share of its area, the higher one of two alike.
+
+    Class indices are never averaged. A label that has the size already stays as it is.
+
+    Args:
+        spatial_size: rows and columns.
+    """
+
+    def __init__(self, spatial_size: Sequence[int]) -> None:
+        self.spatial_size = tuple(spatial_size)
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            img: 0 and 1, or class indices, ``(1, row, column)``.
+
+        Returns:
+            The label of the size, as float.
+        """
+        values = convert_to_tensor(img, track_meta=False)
+        if values.max() <= 1:
+            resized = AsDiscrete(threshold=0.5)(Resize(self.spatial_size, mode="area")(img))
+            return convert_to_tensor(resized, track_meta=True)
+        return convert_to_dst_type(resized_label(values, self.spatial_size, mode="area"), img)[0]
+
+
+class ResizeLabeld(MapTransform):
+    """Dictionary version of :class:`ResizeLabel`.
+
+    Args:
+        keys: keys of the labels.
+        spatial_size: rows and columns.
+        allow_missing_keys: pass over keys that an item does not have.
+    """
+
+    def __init__(self, keys: KeysCollection, spatial_size: Sequence[int], allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.resize = ResizeLabel(spatial_size)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.resize(d[key])
         return d

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import (
-    AsDiscrete,
     Compose,
     InvertibleTransform,
     MapTransform,
@@ -24,13 +22,19 @@ from monai.transforms import (
 )
 from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor
 
+from monai_semgan.networks.label_map import decided
+
 logger = logging.getLogger(__name__)
 
+# what files may say that they are
+MODALITIES = ("ct", "mri")
 SCALES = ("auto", "hu", "8bit")
 # largest value of 8 bits
 TOP = 255.0
 # values beyond 0 to 255 that resampling 8 bits does not give
 MARGIN = 100.0
+# nothing is less dense than air, and padding has no lower values
+LEAST = -4000.0
 # negative values of 16 bits that were taken for unsigned lie above
 WRAPPED = 60000.0
 
@@ -68,6 +72,11 @@ class ByModalityd(InvertibleTransform):
         if found not in self.transforms:
             raise ValueError(f"modality is {found!r}, known are {', '.join(self.transforms)}")
         d = dict(self.transforms[found](data))
+        for value in d.values():
+            said = value.meta.get("modality") if isinstance(value, MetaTensor) else None
+            if said and self.modality_key in data and said != found and found in MODALITIES:
+                other = f"its Modality says that it is {said}, its item that it is {found}: taken as {found}"
+                value.meta["warnings"] = list(dict.fromkeys([*value.meta.get("warnings", ()), other]))
         for key, value in d.items():
             if isinstance(value, MetaTensor):
                 d[key] = self.push_transform(value, extra_info={"modality": found})
@@ -110,7 +119,8 @@ class ThresholdByModalityd(MapTransform):
 
     Args:
         keys: keys of the probabilities.
-        thresholds: the probability from which a voxel is foreground, by the name of the modality; or one for all.
+        thresholds: the probability from which a voxel is foreground, by the name of the modality; or one for all. Of
+            several classes the likeliest counts.
         modality: that of items that do not name theirs, and whose file does not.
         allow_missing_keys: pass over keys that an item does not have.
     """
@@ -129,10 +139,11 @@ class ThresholdByModalityd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         threshold = threshold_of(d, self.thresholds, self.modality)
-        decide = AsDiscrete(dtype=torch.uint8)
         for key in self.key_iterator(d):
-            # torch would make floating point of whole numbers, such as a mask's that is decided already
-            d[key] = decide(d[key], threshold=threshold if d[key].is_floating_point() else math.ceil(threshold))
+            # whole numbers are a mask that is decided already
+            if d[key].is_floating_point():
+                values = decided(convert_to_tensor(d[key], track_meta=False), threshold)
+                d[key] = convert_to_dst_type(values, d[key], dtype=values.dtype)[0]
         return d
 
 
@@ -179,7 +190,7 @@ class CTWindow(Transform):
     ``intensity_scale``, or, of "auto", its values:
 
     - Hounsfield units reach down to -100 (fat, air), which 8 bits do not, even resampled with splines; a warning names
-      their range where they do not reach 100.
+      their range where they do not reach 100, or go below -4000.
     - 8 bits are stored as unsigned bytes that no slope rescales and reach both 0 and 255.
     - All else is refused, such as clipped Hounsfield units, or values that were never rescaled to them.
 
@@ -242,7 +253,7 @@ class CTWindow(Transform):
         floating = torch.promote_types(values.dtype, torch.float32)
         scaled = values.to(floating, copy=True).sub_(bottom).mul_(2 / width).sub_(1).clamp_(-1, 1)
         out = convert_to_dst_type(scaled, img, dtype=floating)[0]
-        if asked == "auto" and scale == "hu" and (low > -MARGIN or high < MARGIN):
+        if asked == "auto" and scale == "hu" and (not LEAST <= low <= -MARGIN or high < MARGIN):
             tell(out, f"its values from {low:g} to {high:g} are not those of a CT in Hounsfield units: is it one?")
         return out
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from monai.config import KeysCollection
@@ -14,7 +15,7 @@ from monai.data.utils import affine_to_spacing
 from monai.transforms import MapTransform, Orientation
 from monai.utils import convert_to_tensor
 
-from monai_semgan.metrics import SCORES, known_scores, segmentation_scores
+from monai_semgan.metrics import MEAN_IOU, SCORES, known_scores, label_map_scores, segmentation_scores
 from monai_semgan.metrics.measurements import spacing
 from monai_semgan.metrics.volume_scores import volume_scores
 
@@ -24,27 +25,38 @@ LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
 class SegmentationScoresd(MapTransform):
-    """Put the :func:`monai_semgan.metrics.segmentation_scores` of a mask into the item.
+    """Put the :func:`monai_semgan.metrics.segmentation_scores` of a mask into the item, of several classes those of
+    :func:`monai_semgan.metrics.label_map_scores`.
 
     Millimetres come from the mask's affine, where its metadata does not say that the spacing is unknown.
 
     Args:
-        keys: key of the binary mask, on the grid of its image.
+        keys: key of the mask, on the grid of its image.
         label_key: key of the label.
         scores_key: key for the scores.
-        scores: names of those to compute; all by default.
+        scores: names of those to compute; all by default. Several classes also know "mean_iou".
+        classes: names of the classes; by default one.
 
     Raises:
         ValueError: when a score is unknown.
     """
 
     def __init__(
-        self, keys: str, label_key: str = "label", scores_key: str = "scores", scores: Iterable[str] = tuple(SCORES)
+        self,
+        keys: str,
+        label_key: str = "label",
+        scores_key: str = "scores",
+        scores: Iterable[str] = tuple(SCORES),
+        classes: Sequence[str] = (),
     ) -> None:
         super().__init__(keys)
         self.label_key = label_key
         self.scores_key = scores_key
-        self.scores = known_scores(scores)
+        self.classes = list(classes)
+        several = len(self.classes) > 1
+        names = known_scores(scores, (*SCORES, MEAN_IOU) if several else SCORES)
+        self.scores = [name for name in names if name != MEAN_IOU]
+        self.mean_iou = MEAN_IOU in names
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -52,21 +64,31 @@ class SegmentationScoresd(MapTransform):
         for key in self.key_iterator(d):
             # the mask may have lost its channel, which is the only one
             mask = convert_to_tensor(d[key], track_meta=False).reshape(d[key].shape[-label.ndim :])
-            d[self.scores_key] = segmentation_scores(mask, label, spacing(d[key], label.ndim), self.scores)
+            compute = partial(segmentation_scores, spacing=spacing(d[key], label.ndim), scores=self.scores)
+            d[self.scores_key] = label_map_scores(mask, label, self.classes, compute, self.mean_iou)
         return d
 
 
 class VolumeScoresd(MapTransform):
-    """Put the :func:`monai_semgan.metrics.volume_scores` of a mask into the item.
+    """Put the :func:`monai_semgan.metrics.volume_scores` of a mask into the item, of several classes those of
+    :func:`monai_semgan.metrics.label_map_scores`.
 
     Args:
-        keys: key of the binary mask ``(1, ...)`` or ``(...)``, on the grid of its volume and with its affine.
+        keys: key of the mask ``(1, ...)`` or ``(...)``, on the grid of its volume and with its affine.
         label_key: key of the label, on the same grid.
         scores_key: key for the scores.
+        classes: names of the classes; by default one.
     """
 
-    def __init__(self, keys: KeysCollection, label_key: str = "label", scores_key: str = "scores") -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_key: str = "label",
+        scores_key: str = "scores",
+        classes: Sequence[str] = (),
+    ) -> None:
         super().__init__(keys)
+        self.classes = list(classes)
         self.label_key = label_key
         self.scores_key = scores_key
 
@@ -80,7 +102,8 @@ class VolumeScoresd(MapTransform):
             pred, label = (axial(MetaTensor(volume, affine=affine)) for volume in (pred, label))
             spacing = affine_to_spacing(pred.affine.numpy(), 3)
             masks = [convert_to_tensor(volume, track_meta=False)[0] for volume in (pred, label)]
-            d[self.scores_key] = volume_scores(masks[0], masks[1], spacing)
+            compute = partial(volume_scores, spacing=spacing)
+            d[self.scores_key] = label_map_scores(masks[0], masks[1], self.classes, compute)
         return d
 
 

@@ -45,6 +45,15 @@ def test_the_interval_holds_its_share_of_new_images() -> None:
     assert np.mean(errors) < 0.03
 
 
+def test_what_is_sure_has_no_margin_and_takes_none_from_others() -> None:
+    confidence, dice = [0.6, 0.7, 0.8, 0.9] * 25, [0.5, 0.7, 0.7, 0.9] * 25
+    dice[:4], dice[4:8] = [0.4, 0.6, 0.6, 0.8], [0.6, 0.8, 0.8, 1.0]
+    alone, among = fit(confidence, dice), fit(confidence + [1.0] * 300, dice + [1.0] * 300)
+    found, sure = among.predict(0.6), among.predict(1.0)
+    assert sure is not None and sure.dice == 1.0 and found is not None and found.dice == pytest.approx(0.5)
+    torch.testing.assert_close(among.margins, alone.margins)
+
+
 def test_masks_that_are_all_alike_teach_nothing() -> None:
     with pytest.raises(ValueError, match="all masks have the confidence 0.500"):
         fit([0.5] * 20, [0.5] * 20)

@@ -110,12 +110,15 @@ def test_configs_name_what_there_is(
 def test_metadata_fits_the_network() -> None:
     metadata = read(METADATA)
     assert metadata["version"] in metadata["changelog"]
-    network = read(INFERENCE)["network_def"]
+    parser = ConfigParser(read(INFERENCE))
+    names = ("size", "image_channels", "label_channels")
+    network = {name: parser.get_parsed_content(f"network_def::{name}") for name in names}
     data = metadata["network_data_format"]
     image, pred = data["inputs"]["image"], data["outputs"]["pred"]
     assert image["spatial_shape"] == pred["spatial_shape"] == [network["size"]] * 2
     assert image["num_channels"] == len(image["channel_def"]) == network["image_channels"]
-    assert pred["num_channels"] == network["label_channels"]
+    parser = ConfigParser(read(INFERENCE))
+    assert pred["num_channels"] == parser.get_parsed_content("network_def::label_channels")
 
 
 def test_metadata_against_the_schema(repository: Path) -> None:

@@ -93,7 +93,7 @@ def test_masks_lie_where_the_images_are_bright(tmp_path: Path, num_workers: int)
     masks = make_images(tmp_path / "in")
     torch.save({}, tmp_path / "none.pt")
     passing_on = {
-        "network_def": {"_target_": "torch.nn.Identity", "size": 32, "image_channels": 1},
+        "network_def": {"_target_": "torch.nn.Identity", "size": 32, "image_channels": 1, "label_channels": 1},
         "inferer": {"_target_": "monai.inferers.SimpleInferer"},
         "threshold": 0.5,
     }

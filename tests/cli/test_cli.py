@@ -86,7 +86,8 @@ def test_modalities_are_named_as_dicom_does_too(word: str, modality: str) -> Non
     parser = argparse.ArgumentParser()
     segment.add_arguments(parser)
     options = parser.parse_args(["in", "out", "--modality", word])
-    assert segment.inference_settings(options)["modality"] == modality
+    settings = segment.inference_settings(options)
+    assert settings["modality"] == settings["steps::read::reader::modality"] == modality
 
 
 @pytest.mark.parametrize("name", ["20240101", "@home", "%x", "=a", "a b", "ä"])

@@ -40,9 +40,17 @@ def test_a_gradient_that_is_not_finite_stops_the_training() -> None:
     """Such as that of a root at 0, whose loss is finite."""
     trainer = tiny_trainer()
     weight = torch.zeros(2, requires_grad=True)
-    with pytest.raises(FloatingPointError, match="a loss is 0.0, with a gradient of norm inf.*lower lr or switch amp"):
+    with pytest.raises(FloatingPointError, match="a loss is 0, with a gradient of norm inf.*lower lr or switch amp"):
         trainer.step(weight.sqrt().sum(), torch.optim.SGD([weight], lr=1.0))
     assert torch.equal(weight.detach(), torch.zeros(2))
+
+
+def test_a_loss_that_will_not_come_back_stops_the_training() -> None:
+    trainer = tiny_trainer()
+    weight = torch.ones(1, requires_grad=True)
+    with pytest.raises(FloatingPointError, match="a loss is 7.7e\\+07, .* the last checkpoint is intact"):
+        trainer.step((weight * 7.7e7).sum(), torch.optim.SGD([weight], lr=1.0))
+    assert weight.item() == 1.0
 
 
 @pytest.mark.parametrize("make", MAKERS)

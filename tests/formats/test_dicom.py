@@ -477,3 +477,25 @@ def test_a_file_that_ends_within_its_pixels_says_so(tmp_path: Path) -> None:
     report = edit_dicom(write_dicom(tmp_path / "b.dcm", gradient(), Modality="SR"), PixelData=None, Rows=None)
     with pytest.raises(ValueError, match=r"b\.dcm holds no image \(SR\)"):
         DICOM().read(report)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_overlays_whose_description_was_taken_out_are_left_out(tmp_path: Path, signed: bool) -> None:
+    image = gradient(top=2000).astype(int) - (1000 if signed else 0)
+    drawn = np.zeros(image.shape, dtype=int)
+    drawn[10:20, 5:25] = 1 << 13
+    path = write_dicom(tmp_path / "a", image % 4096 | drawn, PixelRepresentation=int(signed))
+    np.testing.assert_array_equal(grey(path), image)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_without_a_tag_is_far_from_all_values(tmp_path: Path, photometric: str) -> None:
+    image = gradient(top=4000).astype(np.uint16)
+    # not a frame, which would be found too
+    corner = np.add.outer(np.arange(40), np.arange(30)) < 12
+    tags = {"BitsStored": 16, "HighBit": 15}
+    found = DICOM().read(write_dicom(tmp_path / "a", np.where(corner, 65535, image), photometric, **tags))
+    np.testing.assert_array_equal(found.meta["outside"].values.T, corner)
+    shown = image if photometric == "MONOCHROME2" else image.max() + image[~corner].min() - image
+    np.testing.assert_array_equal(found[0].numpy().T[~corner], shown[~corner])
+    assert "far from all others" in found.meta["warnings"][0]

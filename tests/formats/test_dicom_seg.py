@@ -15,7 +15,7 @@ import pydicom
 import pytest
 import torch
 from monai.data import MetaTensor
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, MRImageStorage, generate_uid
 from skimage.color import lab2rgb
 
 from monai_semgan import formats
@@ -267,7 +267,8 @@ def test_wanted_segments_alone_are_read(tmp_path: Path) -> None:
     mask.meta["segments"][1]["SegmentedPropertyTypeCodeSequence"] = heart
     seg = written(mask, tmp_path)
     np.testing.assert_array_equal(read_seg(seg, mask.meta, ["80891009"]), mask.numpy() == 2)
-    np.testing.assert_array_equal(read_seg(seg, mask.meta, ["80891009", "39607008"]), mask.numpy() > 0)
+    swapped = np.array([0, 2, 1])[mask.numpy().astype(int)]
+    np.testing.assert_array_equal(read_seg(seg, mask.meta, ["80891009", "39607008"]), swapped)
     with pytest.raises(ValueError, match="codes 39607008, 80891009, none of them wanted"):
         read_seg(seg, mask.meta, ["10200004"])
     other = write_series(tmp_path / "other", values(), affine_of(LEFT, BACK, HEAD), **ct())[0]
@@ -308,6 +309,22 @@ def test_single_slice_of_ct_is_placed(tmp_path: Path) -> None:
     seg = written(mask, tmp_path)
     np.testing.assert_array_equal(seg.pixel_array, mask[0].numpy().T)
     assert seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient == [1, 2, 3]
+
+
+@pytest.mark.parametrize("modality, storage", [("CT", CTImageStorage), ("MR", MRImageStorage)])
+def test_slices_without_a_frame_of_reference_have_one_of_their_own(
+    tmp_path: Path, modality: str, storage: pydicom.uid.UID
+) -> None:
+    tags = study(Modality=modality, SOPClassUID=storage)
+    files = write_series(tmp_path / "in", values(), affine_of(LEFT, BACK, HEAD), **tags)
+    mask = mask_of(tmp_path / "in", 3)
+    first, again = written(mask, tmp_path), written(mask, tmp_path)
+    check_series(first, mask, sources_of(files, mask))
+    assert first.FrameOfReferenceUID == again.FrameOfReferenceUID
+    check_valid(tmp_path)
+    place = {"ImagePositionPatient": [1, 2, 3], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [2, 1]}
+    alone = mask_of(write_dicom(tmp_path / "a.dcm", gradient(), **tags, **place), 2)
+    np.testing.assert_array_equal(written(alone, tmp_path).pixel_array, alone[0].numpy().T)
 
 
 def test_elements_that_are_missing_or_broken_stay_empty(tmp_path: Path) -> None:

@@ -270,3 +270,92 @@ def test_a_single_slice_without_thickness_has_no_volume(tmp_path: Path) -> None:
     meta = read_series(tmp_path)[1]
     assert meta["spacing_unit"] == "pixel"
     assert meta["warnings"] == ["its only slice has no thickness: its volume is unknown"]
+
+
+@pytest.mark.parametrize(
+    "own, other",
+    [
+        ({"AcquisitionTime": "100000"}, {"AcquisitionTime": "100100"}),
+        ({"ContentTime": "100000"}, {"ContentTime": "100100"}),
+        ({"SeriesDescription": "arterial"}, {"SeriesDescription": "venous"}),
+        ({"InstanceNumber": lambda k: 1 + k}, {"InstanceNumber": lambda k: 7 + k}),
+    ],
+)
+@pytest.mark.parametrize("between", [0, 2])
+def test_phases_within_each_other_are_volumes(tmp_path: Path, own: dict, other: dict, between: float) -> None:
+    # the slices of one at, or half-way between, those of the other
+    shifted = AFFINE.copy()
+    shifted[2, 3] += between
+    tags = {"SeriesInstanceUID": "1.2.3"}
+    write_series(tmp_path, values(), AFFINE, [f"a{k}" for k in range(6)], **tags, **own)
+    write_series(tmp_path, values() + 9, shifted, [f"b{k}" for k in range(6)], **tags, **other)
+    for name, expected in (("a3", values()), ("b0", values() + 9)):
+        array, meta = read_series(tmp_path / name)
+        np.testing.assert_array_equal(array, expected)
+        assert "its series holds several volumes" in meta["warnings"][0]
+
+
+def test_slices_of_mr_may_be_acquired_in_any_order(tmp_path: Path) -> None:
+    times = {"AcquisitionTime": lambda k: f"10{k % 2}000", "InstanceNumber": lambda k: k // 2 + 3 * (k % 2)}
+    write_series(tmp_path, values(), AFFINE, Modality="MR", **times)
+    np.testing.assert_array_equal(read_series(tmp_path)[0], values())
+
+
+def test_times_of_a_scan_that_follow_each_other_are_one_volume(tmp_path: Path) -> None:
+    # reconstructed side by side, so that the fourth slice comes before the third
+    second = [0, 0, 1, 0, 1, 1]
+    write_series(tmp_path, values(), AFFINE, ContentTime=lambda k: f"10000{second[k]}")
+    np.testing.assert_array_equal(read_series(tmp_path)[0], values())
+
+
+def test_a_slice_that_was_stored_twice_counts_once(tmp_path: Path) -> None:
+    files = write_series(tmp_path, values(), AFFINE, InstanceNumber=lambda k: k + 1)
+    copy = tmp_path / "copy.dcm"
+    shutil.copy(files[2], copy)
+    edit_dicom(copy, SOPInstanceUID="1.2.3.4")
+    for path in (tmp_path, copy):
+        np.testing.assert_array_equal(read_series(path)[0], values())
+    edit_dicom(copy, PixelData=(values()[..., 2].T + 1).astype("<u2").tobytes())
+    with pytest.raises(ValueError, match="several slices at"):
+        read_series(tmp_path)
+
+
+def test_one_identifier_of_two_patients_is_two_volumes(tmp_path: Path) -> None:
+    for number, patient in enumerate("AB"):
+        tags = {"SeriesInstanceUID": "1.2.3", "PatientID": patient}
+        write_series(tmp_path, values() + number, AFFINE, [f"{patient}{k}.dcm" for k in range(6)], **tags)
+    found = list(DICOMSeries().gather(sorted(tmp_path.iterdir()), tmp_path))
+    for number, one in enumerate(found):
+        np.testing.assert_array_equal(read_series(one.path)[0], values() + number)
+    assert len(found) == 2
+
+
+def test_slices_with_a_series_each_are_one_series_where_they_fit(tmp_path: Path) -> None:
+    files = write_series(tmp_path, values(), AFFINE, SeriesInstanceUID=lambda k: f"1.2.{k}")
+    for path in (tmp_path, files[4]):
+        array, meta = read_series(path)
+        np.testing.assert_array_equal(array, values())
+        assert meta["warnings"] == ["its slices have a SeriesInstanceUID each: read as one series"]
+    assert [found.path for found in DICOMSeries().gather(files, tmp_path)] == [tmp_path]
+    edit_dicom(files[0], ImageOrientationPatient=[0, 1, 0, 0, 0, 1])
+    assert len(list(DICOMSeries().gather(files, tmp_path))) == 2
+
+
+@pytest.mark.parametrize(
+    "tags, message",
+    [
+        ({"PixelSpacing": [0, 0]}, r"PixelSpacing of 08\.dcm is 0\.0\\0\.0, not two positive numbers"),
+        ({"RescaleIntercept": None}, "1 of 6 have no RescaleIntercept, as 08.dcm"),
+        ({"ImageOrientationPatient": None}, r"08\.dcm lacks ImageOrientationPatient"),
+    ],
+)
+def test_a_slice_that_spoils_its_series_is_named_and_no_other_series_lost(
+    tmp_path: Path, tags: dict, message: str
+) -> None:
+    files = write_series(tmp_path / "a", values(), AFFINE, RescaleSlope=1, RescaleIntercept=-9)
+    edit_dicom(files[1], **tags)
+    others = write_series(tmp_path / "b", values(), AFFINE)
+    found = [one.path for one in DICOMSeries().gather(files + others, tmp_path)]
+    assert found == [tmp_path / "a", tmp_path / "b"]
+    with pytest.raises(ValueError, match=message):
+        read_series(found[0])

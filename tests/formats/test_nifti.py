@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 
 from monai_semgan.data import cohort
 from monai_semgan.formats import NIfTI, read, write
-from tests.image_files import gradient, oblique_affine, write_nifti
+from tests.image_files import gradient, oblique_affine, write_nifti, write_png
 from tests.volume_files import BACK, HEAD, LEFT, RIGHT, affine_of, ellipsoid, values, write_volume
 
 
@@ -132,7 +132,7 @@ def test_padding_without_a_tag_is_far_from_all_values(tmp_path: Path, value: int
     inside = values()[body] + 5
     np.testing.assert_array_equal(found[0].numpy()[body], inside)
     assert (found[0].numpy()[~body] == inside.min()).all()
-    assert f"of the voxels are {value}, far from all others" in found.meta["warnings"][0]
+    assert f"of its values are {value}, far from all others" in found.meta["warnings"][0]
 
 
 def test_air_and_the_padding_of_ct_are_values(tmp_path: Path) -> None:
@@ -170,3 +170,32 @@ def test_size_without_a_unit_is_unknown_where_nothing_is_placed(tmp_path: Path, 
         units[name] = found.meta["spacing_unit"]
         assert ("is unknown" in str(found.meta.get("warnings"))) == (units[name] == "pixel")
     assert units == {"plain": "pixel", "flipped": "pixel", "named": "mm", "sized": "mm", "placed": "mm"}
+
+
+def test_padding_beyond_bone_is_found_beside_single_voxels_of_metal(tmp_path: Path) -> None:
+    body = ellipsoid((12, 10, 6))
+    array = np.where(body, values() - 300, 3071).astype(np.int16)
+    metal = np.argwhere(body)[40]
+    array[tuple(metal)] = 1500
+    found = read(write_volume(tmp_path / "a.nii", array, np.diag([1, 1, 4, 1])), 3)
+    np.testing.assert_array_equal(found.meta["outside"].values, ~body)
+
+
+def test_padding_of_a_deep_picture_is_outside(tmp_path: Path) -> None:
+    image = gradient(top=4000).astype(np.uint16)
+    image[:8] = 65535
+    found = read(write_png(tmp_path / "a.png", image), 2)
+    np.testing.assert_array_equal(found.meta["outside"].values.T, image == 65535)
+    assert found.max() == image[8:].max()
+
+
+def test_slices_that_alternate_are_told(tmp_path: Path) -> None:
+    # brighter from slice to slice, as anatomy changes
+    plain = values() + 40 * np.arange(6, dtype=np.int16)
+    mixed = plain + 900 * (np.arange(6, dtype=np.int16) % 2)
+    told = [
+        read(write_volume(tmp_path / f"{name}.nii", array, np.diag([1, 1, 4, 1])), 3).meta.get("warnings", ())
+        for name, array in (("plain", plain), ("mixed", mixed))
+    ]
+    assert not told[0]
+    assert "two phases may be mixed" in told[1][0]

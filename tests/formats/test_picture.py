@@ -11,7 +11,8 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from skimage.color import rgb2lab
 
-from monai_semgan.formats import Picture
+from monai_semgan import formats
+from monai_semgan.formats import FormatReader, Picture
 from tests.image_files import colours, gradient, linear_profile, srgb_of_light, write_png, write_png_16
 
 # how the stored array is turned for display (EXIF 2.32, tag 274)
@@ -281,3 +282,17 @@ def test_tiff_is_turned_whatever_its_mode(tmp_path: Path, orientation: int, comp
     image = Image.fromarray(np.ascontiguousarray(stored))
     image.save(tmp_path / "a.tif", tiffinfo=tags, **({"compression": compression} if compression else {}))
     np.testing.assert_array_equal(Picture().read(tmp_path / "a.tif").numpy().T.squeeze(), upright)
+
+
+def test_labels_with_a_palette_give_its_indices(tmp_path: Path) -> None:
+    indices = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    picture = Image.fromarray(indices, mode="P")
+    picture.putpalette([200 - 10 * value for value in range(12) for _ in range(3)])
+    picture.save(tmp_path / "label.png")
+    found = FormatReader(2, label=True, indices=True).get_data(tmp_path / "label.png")[0]
+    np.testing.assert_array_equal(found[0].numpy(), indices.T)
+    # as a picture it has its colours, and grey values are indices by themselves
+    assert formats.read(tmp_path / "label.png", 2).shape == (3, 4, 3)
+    Image.fromarray(indices).save(tmp_path / "grey.png")
+    grey = formats.read(tmp_path / "grey.png", 2, label=True, indices=True)
+    np.testing.assert_array_equal(grey[0].numpy(), indices.T)

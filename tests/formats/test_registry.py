@@ -184,3 +184,15 @@ def test_what_a_file_claims_to_be_is_compared(tmp_path: Path) -> None:
     assert told(Modality="CT", ViewPosition="PA") == ["its Modality is CT, this bundle is for CR, DX"]
     assert told(Modality="DX", ViewPosition="LL") == ["its ViewPosition is LL, this bundle is for PA, AP"]
     assert told(Modality="DX", BodyPartExamined="KNEE") == ["its BodyPartExamined is KNEE, this bundle is for CHEST"]
+
+
+def test_a_modality_that_was_asked_for_gives_way_to_the_files_and_that_is_told(tmp_path: Path) -> None:
+    write_series(tmp_path / "mr", values(), affine_of(LEFT, BACK, HEAD), Modality="MR")
+    write_volume(tmp_path / "a.nii", values(), affine_of(LEFT, BACK, HEAD))
+    told = {
+        (name, asked): FormatReader(3, modality=asked).get_data(tmp_path / name)[1].get("warnings", [])
+        for name in ("mr", "a.nii")
+        for asked in (None, "ct", "mri")
+    }
+    assert told.pop(("mr", "ct")) == ["its Modality says that it is mri, not ct as was asked for: taken as mri"]
+    assert not any(told.values())

@@ -264,3 +264,28 @@ def test_a_part_is_written_beside_the_rest(tmp_path: Path) -> None:
     state = torch.load(tmp_path / "model.pt", weights_only=True)
     assert list(state) == ["encoder.weight", "student.weight", "student.bias"]
     assert torch.equal(state["student.weight"], engine.ema.average.weight)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, repository: Path) -> None:
+    """The limit of a file's size stands for the disk's: writing beyond it fails in the same place."""
+    code = """
+import resource, sys, torch
+from pathlib import Path
+from monai_semgan.handlers.checkpoints import save_whole
+path = Path(sys.argv[1])
+save_whole({"weight": torch.ones(10)}, path)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save_whole({"weight": torch.ones(100_000)}, path)
+except OSError as error:
+    print(error)
+"""
+    path = tmp_path / "state.pt"
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == (
+        f"{path} cannot be written (File too large): make room, then run the same command again"
+    )
+    assert torch.equal(torch.load(path, weights_only=True)["weight"], torch.ones(10))
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]

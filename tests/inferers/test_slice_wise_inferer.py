@@ -164,7 +164,12 @@ def test_small_pieces_of_a_volume_are_left_out() -> None:
     assert torch.equal(SliceWiseInferer(Same(), chunk=2, smallest_piece=0.05)(logits, None), expected)
     # 2 of 52 voxels are a share of 0.038
     assert torch.equal(SliceWiseInferer(Same(), smallest_piece=0.03)(logits, None), logits)
-    with pytest.raises(ValueError, match="for binary masks, not 2 classes"):
-        SliceWiseInferer(Recorder(), smallest_piece=0.05)(logits, None)
+    # of two classes: where the first is background the same pieces fall back to it
+    several = torch.cat([torch.zeros_like(logits), logits, torch.full_like(logits, -9.0)], dim=1)
+    found = SliceWiseInferer(Same(), smallest_piece=0.05)(several, None)
+    assert torch.equal(found.argmax(1), (expected[:, 0] > 0).long())
+    # each class has pieces of its own
+    several[0, 2, 7, 0, 4:] = 4.0
+    assert (SliceWiseInferer(Same(), smallest_piece=0.05)(several, None).argmax(1)[0, 7, 0, 4:] == 2).all()
     with pytest.raises(ValueError, match="smallest_piece is 2"):
         SliceWiseInferer(Same(), smallest_piece=2)

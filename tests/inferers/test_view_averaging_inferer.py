@@ -142,3 +142,17 @@ def test_is_built_from_a_config() -> None:
 def test_axes_that_are_none_of_an_image(flips: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="flips hold"):
         ViewAveragingInferer(WPlusInferer(), flips=flips)
+
+
+def test_classes_that_are_mirror_images_are_exchanged() -> None:
+    left = (torch.arange(8) < 4).float()
+
+    def sides(images: Tensor) -> Tensor:
+        """Background, what is on the left, and what is on the right."""
+        return torch.cat([torch.zeros_like(images), images * left, images * (1 - left)], dim=1)
+
+    images = torch.randn(2, 1, 8, 8)
+    found = ViewAveragingInferer(SimpleInferer(), flips=FLIPS, pairs=[[1, 2]])(images, sides)
+    torch.testing.assert_close(found, sides(images))
+    mixed = ViewAveragingInferer(SimpleInferer(), flips=[[-1]])(images, sides)
+    assert (mixed - sides(images)).abs().max() > 0.1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
-from monai_semgan.metrics import SCORES, segmentation_scores
+from monai_semgan.metrics import SCORES, class_columns, label_map_scores, segmentation_scores, volume_scores
 
 OVERLAPS = ("dice", "iou", "thresholded_iou")
 
@@ -83,3 +84,48 @@ def test_an_unknown_score_is_named_with_those_known(names: Any) -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         segmentation_scores(torch.zeros(8, 8), torch.zeros(8, 9))
+
+
+@given(st.integers(2, 20), st.integers(1, 15), st.integers(1, 15), st.integers(0, 999))
+def test_each_class_and_all_against_an_independent_computation(
+    classes: int, rows: int, columns: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    # some classes are nowhere
+    pred, label = (random.choice(random.integers(0, classes + 1, 5), (rows, columns)) for _ in range(2))
+    names = [f"class {index}" for index in range(1, classes + 1)]
+    compute = functools.partial(segmentation_scores, scores=("dice", "iou"))
+    found = label_map_scores(torch.tensor(pred), torch.tensor(label), names, compute, mean_iou=True)
+    assert set(found) == set(class_columns(("dice", "iou", "mean_iou"), names))
+    dice, jaccard = {}, {}
+    for index in range(classes + 1):
+        a, b = pred == index, label == index
+        if a.any() or b.any():
+            dice[index] = 2 * (a & b).sum() / (a.sum() + b.sum())
+            jaccard[index] = (a & b).sum() / (a | b).sum()
+    for index in range(1, classes + 1):
+        value = found[f"dice_class_{index}"]
+        assert value == pytest.approx(dice[index]) if index in dice else np.isnan(value)
+    assert found["mean_iou"] == pytest.approx(np.mean(list(jaccard.values())))
+    dice.pop(0, None)
+    assert found["dice"] == pytest.approx(np.mean(list(dice.values())) if dice else 1)
+
+
+def test_one_class_has_the_scores_of_its_mask() -> None:
+    pred, label = random_mask(0), random_mask(1)
+    assert label_map_scores(pred, label, ["lung"], segmentation_scores).keys() == set(SCORES)
+    assert (
+        label_map_scores(pred, label, ["lung"], segmentation_scores)["dice"] == segmentation_scores(pred, label)["dice"]
+    )
+    assert class_columns(("dice", "iou"), ["lung"]) == ("dice", "iou")
+
+
+def test_volumes_of_classes_add_up_and_distances_are_averaged() -> None:
+    label = torch.zeros(8, 8, 4)
+    label[1:4, 1:4, 1:3], label[5:7, 5:7, 1:3] = 1, 2
+    pred = label.clone()
+    pred[1, 1, 0] = 2
+    found = label_map_scores(pred, label, ["a", "b", "c"], functools.partial(volume_scores, spacing=(1, 1, 10)))
+    assert found["volume_ml"] == pytest.approx(0.27) and found["volume_ml_b"] == pytest.approx(0.09)
+    assert found["volume_ml_c"] == 0 and np.isnan(found["dice_c"]) and found["dice_a"] == 1
+    assert found["false_positive_voxels"] == 1 and found["relative_volume_difference"] == pytest.approx(0.0625)

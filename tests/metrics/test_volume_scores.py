@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from monai_semgan.metrics import REPORTED_SCORES, SCORES, VOLUME_SCORES, known_scores, volume_scores
+from monai_semgan.metrics import MEAN_IOU, REPORTED_SCORES, SCORES, VOLUME_SCORES, known_scores, volume_scores
 from tests.volume_files import ellipsoid
 
 SPACING = (0.5, 2.0, 5.0)
@@ -89,7 +89,7 @@ def test_other_shapes_are_refused() -> None:
 
 
 def test_reports_may_hold_scores_of_images_and_of_volumes() -> None:
-    assert set(REPORTED_SCORES) == {*SCORES, *VOLUME_SCORES}
+    assert set(REPORTED_SCORES) == {*SCORES, MEAN_IOU, *VOLUME_SCORES}
     assert known_scores(VOLUME_SCORES, REPORTED_SCORES) == VOLUME_SCORES
     with pytest.raises(ValueError, match=r"\['volume_ml'\], known are \['dice'"):
         known_scores(["dice", "volume_ml"])

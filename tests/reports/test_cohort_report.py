@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import DataLoader, MetaTensor
 from monai.data.utils import no_collation
 from monai.engines import Evaluator
@@ -21,16 +24,24 @@ from monai.transforms import Compose, LoadImaged, Orientationd
 from PIL import Image
 
 from monai_semgan.data import FAILURE, SKIPPED, CohortDataset, cohort
-from monai_semgan.formats import FormatReader, read
+from monai_semgan.formats import MASK_FORMATS, FormatReader, read
 from monai_semgan.metrics import SCORES
 from monai_semgan.networks.nets.dice_calibration import Quality
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports import CohortReport
-from monai_semgan.reports.cohort_report import COLUMNS, caption, in_frame, prediction_scores, read_csv, write_csv
+from monai_semgan.reports.cohort_report import (
+    COLUMNS,
+    caption,
+    in_frame,
+    prediction_scores,
+    ranges,
+    read_csv,
+    write_csv,
+)
 from monai_semgan.transforms import DisplayOrderd
 from monai_semgan.transforms.scores import AXIAL, LABELS
 from tests.image_files import gradient, write_png
-from tests.volume_files import FEET, FRONT, LEFT, affine_of, write_volume
+from tests.volume_files import BACK, FEET, FRONT, LEFT, affine_of, write_volume
 
 DICE = {"a": 0.9, "b": 0.7, "c": 0.5}
 SIZES = {"a": 412.5, "b": 70.123, "c": None}
@@ -84,6 +95,7 @@ def test_predictions_are_compared_with_the_truth() -> None:
     assert found["coverage"] == 0.75 and found["auroc"] == 1.0
     assert prediction_scores([dict(zip(names, row)) for row in values], 0.1)["auroc"] is None
     assert prediction_scores([dict.fromkeys(names)] * 3, 0.85) == {}
+    assert prediction_scores([dict(zip(names, values[0]))] * 2, 0.85)["spearman"] is None
 
 
 def test_masks_to_look_at_come_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -242,7 +254,7 @@ def test_mask_and_overlay_of_a_picture_are_upright(tmp_path: Path) -> None:
     label[150:, 200:] = 1
     orient = DisplayOrderd("image")
     display = Compose([LoadImaged("image", reader=FormatReader(2), ensure_channel_first=True), orient])
-    report = CohortReport(tmp_path / "out", display=display, orient=orient, colours=[MASK_COLOUR])
+    report = CohortReport(tmp_path / "out", display=display, orient=orient, classes={"lung": MASK_COLOUR})
     row = write(report, predicted(image, mask, "sub/a", label=label[None]))
     assert row["mask"] == "masks/sub/a_mask.png" and row["overlay"] == "overlays/sub/a_overlay.png"
     written = np.asarray(Image.open(tmp_path / "out" / row["mask"]))
@@ -268,7 +280,7 @@ def test_files_of_a_coronal_volume(tmp_path: Path) -> None:
     drawn[0, 0, 0, 2] = 1.0
     orient = Orientationd("image", AXIAL, labels=LABELS)
     display = Compose([LoadImaged("image", reader=FormatReader(3), ensure_channel_first=True), orient])
-    report = CohortReport(tmp_path / "out", display=display, orient=orient, colours=[MASK_COLOUR])
+    report = CohortReport(tmp_path / "out", display=display, orient=orient, classes={"lung": MASK_COLOUR})
     # as many errors as the volume has slices
     errors = {"image": torch.zeros(1, 4, 4, 10), "reconstruction": torch.full((1, 4, 4, 10), 0.25)}
     row = write(report, predicted(image, mask, "p1/a", **errors))
@@ -284,6 +296,37 @@ def test_files_of_a_coronal_volume(tmp_path: Path) -> None:
     write(CohortReport(tmp_path / "other"), prediction)
     lines = (tmp_path / "other" / "masks" / "b_slices.csv").read_text().splitlines()
     assert lines == ["slice,reconstruction_error", "1,0.0", "2,0.5", "3,0.25"]
+
+
+def test_slices_to_look_at_are_named_and_compared_with_the_label(tmp_path: Path) -> None:
+    # stored from the head, so that the network's first slice is the last
+    affine = affine_of(LEFT, BACK, FEET, spacing=(1.0, 1.0, 3.0))
+    values = np.random.default_rng(0).normal(size=(8, 8, 6)).astype(np.float32)
+    image = read(write_volume(tmp_path / "a.nii.gz", values, affine), 3)
+    mask, label = torch.zeros(2, 8, 8, 6)
+    mask[2:6, 2:6, :4] = 1
+    label[2:6, 2:4, :3] = 1
+    dice = [1.0, 0.8, 0.7, 0.95, 0.5, 0.9]
+    quality = Quality(0.9, 0.8, 0.95, tuple(Quality(each, each - 0.1, each) for each in dice))
+    orient = Orientationd("image", AXIAL, labels=LABELS)
+    display = Compose([LoadImaged("image", reader=FormatReader(3), ensure_channel_first=True), orient])
+    report = CohortReport(
+        tmp_path / "out", display=display, orient=orient, classes={"organ": MASK_COLOUR}, scores=["dice"]
+    )
+    prediction = predicted(image, mask, "a")
+    prediction.quality, prediction.label, prediction.scores = quality, label, {"dice": 0.6}
+    row = write(report, prediction)
+    assert (row["look"], row["look_slices"], row["predicted_dice"]) == ("", "2 to 3, 5", "0.9")
+    rows = table(tmp_path / "out" / "masks" / "a_slices.csv")
+    assert [each["predicted_dice"] for each in rows] == ["1.0", "0.8", "0.7", "0.95", "0.5", "0.9"]
+    assert [each["look"] for each in rows] == ["", "look", "look", "", "look", ""]
+    assert [each["dice"] for each in rows] == ["", "", "0.0", *["0.666667"] * 3]
+    told = report._summarise(Engine(lambda engine, batch: None), 1)["predicted_dice_of_slices"]
+    assert told["n"] == 4 and told["mean_absolute_error"] == pytest.approx(np.mean([0.7, 0.283333, 0.166667, 0.233333]))
+
+
+def test_runs_of_numbers_in_words() -> None:
+    assert ranges([]) == "" and ranges([3]) == "3" and ranges([1, 2, 4, 6, 7, 8]) == "1 to 2, 4, 6 to 8"
 
 
 def test_what_is_no_image_is_skipped_and_warnings_are_told_once(
@@ -358,3 +401,72 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "masks").write_text("a file where a folder should be")
     row = write(CohortReport(tmp_path), predicted(image, torch.zeros(30, 40), "a"))
     assert row["status"] == "failed" and row["mask"] == "" and "masks" in row["message"]
+
+
+def pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "masks").rglob("*") if path.is_file())
+
+
+def test_files_get_their_names_when_they_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = read(write_png(tmp_path / "a.png", gradient(40, 30).astype(np.uint8)), 2)
+    prediction = predicted(image, torch.zeros(30, 40), "sub/a")
+
+    def stopped(mask: MetaTensor, path: Path) -> Path:
+        path.with_suffix(".png").write_bytes(b"half of it")
+        # passes by what is done about errors, as a kill does
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(MASK_FORMATS, "half", stopped)
+    prediction.mask.meta["formats"] = ["half"]
+    with pytest.raises(KeyboardInterrupt):
+        write(CohortReport(tmp_path / "out"), prediction)
+    assert pictures(tmp_path / "out") == []
+    prediction.mask.meta["formats"] = ["auto"]
+    row = write(CohortReport(tmp_path / "out", resume=True), prediction)
+    assert row["mask"] == "masks/sub/a_mask.png"
+    assert [path.name for path in pictures(tmp_path / "out")] == ["a_mask.png"]
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_an_image_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = read(write_png(tmp_path / "a.png", gradient(40, 30).astype(np.uint8)), 2)
+    prediction = predicted(image, torch.zeros(30, 40), "a")
+    # the mask is written before the overlay
+    report = CohortReport(tmp_path / "out", display=lambda item: {"image": torch.zeros(1)}, orient=lambda item: item)
+    assert write(report, prediction)["status"] == "failed"
+    prediction.failure = None
+    assert write(CohortReport(tmp_path / "out"), prediction)["status"] == "ok"
+    assert [path.name for path in pictures(tmp_path / "out")] == ["a_mask.png"]
+
+
+def test_a_full_disk_ends_the_run_and_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = read(write_png(tmp_path / "a.png", gradient(40, 30).astype(np.uint8)), 2)
+    prediction = predicted(image, torch.zeros(30, 40), "a")
+
+    def full(mask: MetaTensor, path: Path) -> Path:
+        path.with_suffix(".png").touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setitem(MASK_FORMATS, "full", full)
+    prediction.mask.meta["formats"] = ["full"]
+    with pytest.raises(OSError, match=rf"No space left on device, 0 of 1 images are done: '{tmp_path / 'out'}'"):
+        write(CohortReport(tmp_path / "out"), prediction)
+    assert pictures(tmp_path / "out") == [] and table(tmp_path / "out" / "report.csv") == []
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_images_whose_mask_is_gone_are_done_again(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    run(tmp_path)
+    spoil(tmp_path / "masks" / "b_mask.png")
+    report = CohortReport(tmp_path, resume=True)
+    assert set(report.finished) == {"a.png", "c.png"}
+    run(tmp_path, resume=True)
+    assert set(report.finished) == {"a.png", "b.png", "c.png"}
+    assert len(table(tmp_path / "report.csv")) == 4
+
+
+def test_a_report_that_a_spreadsheet_marked_goes_on(tmp_path: Path) -> None:
+    run(tmp_path)
+    path = tmp_path / "report.csv"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert set(CohortReport(tmp_path, resume=True).finished) == {"a.png", "b.png", "c.png"}

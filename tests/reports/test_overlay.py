@@ -141,7 +141,7 @@ def test_a_page_shows_slices_in_their_proportions() -> None:
     mask, label = np.zeros((2, 6, 24, 10), dtype=bool)
     mask[2:4, 8:14, 3:9] = True
     label[2:4, 8:10, 3:9] = True
-    drawn = page(volume, [(label, LABEL_COLOUR), (mask, MASK_COLOUR)], [0.1] * 10, slices=3, columns=2)
+    drawn = page(volume, [(label, LABEL_COLOUR), (mask, MASK_COLOUR)], ["error 0.1"] * 10, slices=3, columns=2)
     # 24 x 12 mm a slice, two rows of them, the last place empty
     assert drawn.shape == (TILE, 2 * TILE, 3)
     assert not drawn[TILE // 2 :, TILE:].any()

@@ -124,6 +124,24 @@ def test_shift_by_whole_pixels() -> None:
         torch.testing.assert_close(after[..., -4:], torch.full((1, 1, 16, 4), -1.0))
 
 
+def test_mirrored_classes_change_places() -> None:
+    label = torch.full((8, 4, 6, 6), -1.0)
+    # right (1) on the left, left (2) on the right, 3 in the middle, background around
+    label[:, 1, 2:4, :2], label[:, 2, 2:4, 4:], label[:, 3, 2:4, 2:4], label[:, 0] = 1, 1, 1, 1
+    label[:, 0, 2:4] = -1
+    image = label[:, 1:2] + 0.5 * label[:, 2:3]
+    torch.manual_seed(0)
+    moved, kept = DifferentiableAugmentation(flip=[[1, 2]])(image, label)
+    assert kept is not None
+    mirrored = [not torch.allclose(a, b) for a, b in zip(moved, image)]
+    assert 0 < sum(mirrored) < len(mirrored)
+    # right stays on the left of the image, whichever of the two organs is there
+    torch.testing.assert_close(kept, label)
+    torch.testing.assert_close(moved[mirrored], image.flip(3)[mirrored])
+    with pytest.raises(ValueError, match="flip exchanges classes 1 and 4, the label map has 1 to 3"):
+        DifferentiableAugmentation(flip=[[1, 4]])(image, label)
+
+
 def test_outside_is_background_among_several_classes() -> None:
     label = torch.full((2, 3, 16, 16), -1.0)
     label[:, 2] = 1.0

@@ -56,6 +56,33 @@ def test_nearest_neighbour_is_exact_where_nothing_shrinks(affine: np.ndarray, sh
     np.testing.assert_array_equal(back[0].numpy(), classes)
 
 
+@given(affines(), st.tuples(*[st.integers(2, SIZE)] * 3), st.integers(2, 20), st.sampled_from([SIZE // 2, SIZE]))
+def test_class_indices_stay_what_they_are(
+    affine: np.ndarray, shape: tuple[int, int, int], classes: int, longest: int
+) -> None:
+    label = np.random.default_rng(0).integers(0, classes + 1, shape)
+    on_square, back = there_and_back(label, affine, mode="label", value=0)
+    assert set(np.unique(on_square)) <= set(np.unique(label)) | {0}
+    assert set(np.unique(back)) <= set(np.unique(label)) | {0}
+    # square pixels and a longer side of the network's: nothing is resized
+    square = np.random.default_rng(0).integers(0, classes + 1, (longest, SIZE, 3))
+    fit = FitInPlane(SIZE, mode="label", value=0)
+    there = fit(MetaTensor(torch.tensor(square)[None].float(), affine=np.eye(4)))
+    np.testing.assert_array_equal(fit.inverse(there)[0].numpy(), square)
+
+
+def test_probabilities_of_classes_are_decided_as_they_get_their_size() -> None:
+    chain = Compose([FitInPlaned("image", SIZE)])
+    item = chain({"image": MetaTensor(torch.randn(1, 40, 24, 3), affine=np.eye(4))})
+    item["pred"] = MetaTensor(torch.randn(4, SIZE, SIZE, 3).softmax(0))
+    at_once = InvertDecidedd("pred", chain, "image", 0.9, "ct")(dict(item))["pred"]
+    inverted = Invertd("pred", chain, "image", nearest_interp=False)(dict(item))["pred"]
+    assert at_once.dtype == torch.uint8 and torch.equal(at_once[0], inverted.argmax(0).byte())
+    decide = ThresholdByModalityd("pred", 0.9, "ct")
+    assert torch.equal(decide({"pred": at_once})["pred"], at_once)
+    assert torch.equal(decide({"pred": inverted})["pred"], at_once)
+
+
 @given(
     affine=affines(),
     shape=st.tuples(*[st.integers(1, SIZE)] * 3),

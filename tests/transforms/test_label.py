@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 
 from monai_semgan.formats import read
-from monai_semgan.transforms import BinaryMask, BinaryMaskd, SameGridd
+from monai_semgan.transforms import BinaryMask, BinaryMaskd, LabelMap, LabelMapd, ResizeLabel, ResizeLabeld, SameGridd
 from tests.image_files import gradient, write_nifti
 from tests.volume_files import BACK, FEET, FRONT, HEAD, LEFT, affine_of, rotation
 
@@ -136,3 +137,53 @@ def test_masks_that_are_not_binary(mask: torch.Tensor) -> None:
 def test_channels() -> None:
     with pytest.raises(ValueError, match="mask has 2 channels"):
         BinaryMask()(torch.zeros(2, 3, 3))
+
+
+def random_label(classes: int, rows: int, columns: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(classes + 1, (1, rows, columns), generator=generator).float()
+
+
+@given(st.integers(1, 20), st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
+def test_class_indices_pass_unchanged(classes: int, rows: int, columns: int, seed: int) -> None:
+    label = random_label(classes, rows, columns, seed)
+    names = [str(index) for index in range(classes)]
+    assert torch.equal(LabelMapd("label", names)({"label": label})["label"], label)
+    wrong = label.clone()
+    wrong[0, 0, 0] = classes + 1
+    with pytest.raises(
+        ValueError, match="is not binary" if classes == 1 else f"label holds {classes + 1}, which is none"
+    ):
+        # of one class another single value is foreground
+        LabelMap(names)(torch.cat([wrong, torch.ones_like(wrong)], dim=1))
+
+
+def test_one_class_is_binary() -> None:
+    assert torch.equal(LabelMap(["lung"])(torch.tensor([[[0, 255.0]]])), torch.tensor([[[0, 1.0]]]))
+    for value in (0.5, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=r"none of its classes \(0 background, 1 a, 2 b\)"):
+            LabelMap(["a", "b"])(torch.tensor([[[0, value]]]))
+    with pytest.raises(ValueError, match="label has 3 channels"):
+        LabelMap(["a", "b"])(torch.zeros(3, 2, 2))
+    with pytest.raises(ValueError, match="names none"):
+        LabelMap([])
+
+
+@given(st.integers(1, 20), st.integers(1, 30), st.integers(1, 30), st.integers(1, 3), st.integers(0, 99))
+def test_indices_come_back_exactly(classes: int, rows: int, columns: int, factor: int, seed: int) -> None:
+    label = random_label(classes, rows, columns, seed)
+    resized = ResizeLabeld("label", (rows * factor, columns * factor))({"label": label})["label"]
+    assert torch.equal(torch.as_tensor(resized), label.repeat_interleave(factor, 1).repeat_interleave(factor, 2))
+    assert torch.equal(torch.as_tensor(ResizeLabel((rows, columns))(resized)), label)
+
+
+@given(st.integers(2, 20), st.integers(2, 30), st.integers(2, 30), st.integers(1, 20), st.integers(0, 99))
+def test_a_pixel_gets_the_class_of_the_largest_share(
+    classes: int, rows: int, columns: int, size: int, seed: int
+) -> None:
+    label = random_label(classes, rows, columns, seed)
+    found = torch.as_tensor(ResizeLabel((size, size))(label))
+    one_hot = F.one_hot(label[0].long(), classes + 1).movedim(2, 0).float()
+    shares = F.adaptive_avg_pool2d(one_hot[None], size)[0]
+    assert found.shape == (1, size, size)
+    assert torch.equal(shares.gather(0, found.long()), shares.amax(0, keepdim=True))

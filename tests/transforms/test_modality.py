@@ -38,7 +38,11 @@ def test_the_file_tells_the_modality_before_the_setting_and_after_the_item(tmp_p
     image = read(tmp_path, 3)
     scale = ByModalityd({"ct": lambda d: d | {"by": "ct"}, "mri": lambda d: d | {"by": "mri"}}, "ct")
     assert scale({"image": image})["by"] == "mri"
-    assert scale({"image": image, "modality": "ct"})["by"] == "ct"
+    asked = scale({"image": image, "modality": "ct"})
+    assert asked["by"] == "ct"
+    (told,) = asked["image"].meta["warnings"]
+    assert told == "its Modality says that it is mri, its item that it is ct: taken as ct"
+    assert "warnings" not in scale({"image": read(tmp_path, 3), "modality": "mri"})["image"].meta
     decide = ThresholdByModalityd("pred", {"ct": 0.7, "mri": 0.5}, "ct")
     pred = torch.tensor([[0.4, 0.6, 0.8]])
     assert decide({"image": image, "pred": pred})["pred"].tolist() == [[0, 1, 1]]
@@ -113,7 +117,7 @@ def volume_of(low: float, high: float, **meta: object) -> MetaTensor:
     return MetaTensor(torch.tensor([[low, high]]), meta={"filename_or_obj": "p1/ct.nii.gz", **meta})
 
 
-@pytest.mark.parametrize("low, high, meta", [(-150, 5, {}), (0, 900, {"intensity_scale": "hu"})])
+@pytest.mark.parametrize("low, high, meta", [(-150, 5, {}), (0, 900, {"intensity_scale": "hu"}), (-10000, 3620, {})])
 def test_other_ranges_warn(low: float, high: float, meta: dict) -> None:
     out = CTWindowd("image")({"image": volume_of(float(low), float(high), **meta)})["image"]
     assert out.min() >= -1 and out.max() <= 1 and isinstance(out, MetaTensor)

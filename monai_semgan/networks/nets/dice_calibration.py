@@ -24,11 +24,13 @@ class Quality(NamedTuple):
         dice: the predicted Dice coefficient.
         low: lower end of its interval.
         high: upper end.
+        slices: the same of each slice of a volume, from the feet; empty of an image.
     """
 
     dice: float
     low: float
     high: float
+    slices: tuple[Quality, ...] = ()
 
 
 class DiceCalibration(nn.Module):
@@ -79,10 +81,12 @@ class DiceCalibration(nn.Module):
 def soft_dice_confidence(logits: Tensor) -> float:
     r"""Soft Dice of probabilities p and the mask m that they make, :math:`\frac{2 \sum p m}{\sum p + \sum m}`.
 
+    Of several classes it is the mean over those that the image is likely to show, as the Dice that it is compared with.
+
     It needs no label, and is the expected Dice where pixels are calibrated (Borges et al. 2024, arXiv:2402.10665).
 
     Args:
-        logits: label logits ``(L, ...)``; L = 1 is binary, of several classes all but the first are foreground.
+        logits: label logits ``(L, ...)``; L = 1 is binary, of several all but the first are classes.
 
     Returns:
         A number in [0, 1]; 1 where no pixel is likely to be anything, 0 where some are and the mask is empty.
@@ -94,6 +98,30 @@ def soft_dice_confidence(logits: Tensor) -> float:
     else:
         mask = torch.zeros_like(found).scatter_(0, found.argmax(0, keepdim=True), 1.0)[1:]
         found = found[1:]
-    total = found.sum() + mask.sum()
+    total = found.sum(1) + mask.sum(1)
     # less than a pixel in all is nothing
-    return float(2 * (found * mask).sum() / total) if total >= 1 else 1.0
+    shown_classes = total >= 1
+    if not shown_classes.any():
+        return 1.0
+    return float((2 * (found * mask).sum(1)[shown_classes] / total[shown_classes]).mean())
+
+
+def slice_confidences(logits: Tensor) -> list[float]:
+    """:func:`soft_dice_confidence` of each slice of a volume; of slices without a mask that of those beside them.
+
+    Where an organ ends is least sure: a slice without a mask is as sure as the least sure of those beside it that have
+    one, and sure, 1, where none has.
+
+    Args:
+        logits: label logits ``(L, H, W, slices)``; L as in :func:`soft_dice_confidence`.
+
+    Returns:
+        Numbers in [0, 1], as many as slices.
+    """
+    planes = logits.as_subclass(Tensor).float().unbind(-1)
+    shown = [bool((plane > 0).any() if len(plane) == 1 else plane.argmax(0).any()) for plane in planes]
+    own = [soft_dice_confidence(plane) if some else 1.0 for plane, some in zip(planes, shown)]
+    return [
+        own[k] if some else min((own[j] for j in (k - 1, k + 1) if 0 <= j < len(own)), default=1.0)
+        for k, some in enumerate(shown)
+    ]

@@ -76,6 +76,8 @@ class SemanticGAN(nn.Module):
         self.prior = WPlusPrior(self.generator.num_codes, latent_dim)
         self.preconditioner = WPlusPreconditioner(self.generator.num_codes, latent_dim)
         self.calibration = DiceCalibration()
+        # of volumes, slice by slice
+        self.slice_calibration = DiceCalibration()
         self.student = student
         # of a student of MONAI's U-Net, whose lowest maps it knows images by
         self.domain = DomainCheck(student.channels[-1]) if isinstance(student, UNet) else None

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monai_semgan.networks.nets import DiceCalibration
-from monai_semgan.networks.nets.dice_calibration import soft_dice_confidence
+from monai_semgan.networks.nets.dice_calibration import slice_confidences, soft_dice_confidence
 
 STRAIGHT = [[i / 7, i / 7] for i in range(8)]
 
@@ -27,12 +27,15 @@ def test_confidence_in_closed_form() -> None:
     assert soft_dice_confidence(logits) == pytest.approx(2 * 1.5 / (1.8 + 2), rel=1e-5)
 
 
-def test_confidence_counts_all_foreground_classes() -> None:
+def test_confidence_is_the_mean_over_the_classes_that_are_shown() -> None:
     logits = torch.randn(3, 4, 5)
     p = torch.softmax(logits, dim=0)
-    mask = torch.nn.functional.one_hot(p.argmax(0), 3).movedim(2, 0)[1:]
-    expected = 2 * (p[1:] * mask).sum() / (p[1:].sum() + mask.sum())
-    assert soft_dice_confidence(logits) == pytest.approx(expected.item(), rel=1e-5)
+    mask = torch.nn.functional.one_hot(p.argmax(0), 3).movedim(2, 0)
+    expected = [2 * (p[c] * mask[c]).sum() / (p[c].sum() + mask[c].sum()) for c in (1, 2)]
+    assert soft_dice_confidence(logits) == pytest.approx(float(sum(expected)) / 2, rel=1e-5)
+    # a class that the image does not show says nothing
+    absent = torch.cat([logits, torch.full((1, 4, 5), -20.0)])
+    assert soft_dice_confidence(absent) == pytest.approx(float(sum(expected)) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(-20.0, 1.0), (20.0, 1.0), (-0.01, 0.0)])
@@ -46,6 +49,16 @@ def test_confidence_lies_between_0_and_1(seed: int, scale: float) -> None:
     assert 0 <= soft_dice_confidence(logits) <= 1
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_slices_without_a_mask_are_as_sure_as_those_beside_them(channels: int) -> None:
+    logits = torch.randn(channels, 6, 6, 7, generator=torch.Generator().manual_seed(0))
+    logits[0, ..., [0, 1, 3, 6]] = -9.0 if channels == 1 else 9.0
+    own = [soft_dice_confidence(logits[..., k]) for k in range(7)]
+    found = slice_confidences(logits)
+    assert found == [1.0, own[2], own[2], min(own[2], own[4]), own[4], own[5], own[5]]
+    assert slice_confidences(logits[..., :1]) == [1.0]
+
+
 def test_nothing_is_predicted_before_a_fit_and_the_curve_after_it() -> None:
     calibration = DiceCalibration()
     assert calibration.predict(0.9) is None
@@ -53,7 +66,7 @@ def test_nothing_is_predicted_before_a_fit_and_the_curve_after_it() -> None:
     calibration.fit(knots, [0.5, 0.25])
     found = calibration.predict(0.85)
     assert found is not None
-    np.testing.assert_allclose(found, [0.75, 0.75 - 0.5 * 0.26, 0.75 + 0.25 * 0.26], rtol=1e-5)
+    np.testing.assert_allclose(found[:3], [0.75, 0.75 - 0.5 * 0.26, 0.75 + 0.25 * 0.26], rtol=1e-5)
     lowest, highest = calibration.predict(0.0), calibration.predict(1.0)
     assert lowest is not None and highest is not None
     assert lowest.dice == pytest.approx(0.2) and highest.dice == pytest.approx(0.97) and highest.high <= 1

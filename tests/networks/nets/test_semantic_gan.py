@@ -101,7 +101,8 @@ def test_onnx(tmp_path: Path, size: int) -> None:
 
 def test_state_dict_is_the_inference_network() -> None:
     state = make_network().state_dict()
-    assert {key.split(".")[0] for key in state} == {"generator", "encoder", "prior", "preconditioner", "calibration"}
+    parts = {"generator", "encoder", "prior", "preconditioner", "calibration", "slice_calibration"}
+    assert {key.split(".")[0] for key in state} == parts
     assert not [key for key in state if "discriminator" in key]
     assert all(isinstance(value, torch.Tensor) for value in state.values())
 
