@@ -159,17 +159,19 @@ def read_seg(seg: pydicom.Dataset, meta: Mapping[str, Any], terms: Sequence[str]
     Args:
         seg: the object, its pixels included.
         meta: metadata of the image, as :func:`monai_semgan.formats.read` gives it.
-        terms: codes of the property types of the segments that are wanted, 1 in the result; an only segment is wanted
-            whatever its code.
+        terms: codes of the property types of the segments that are wanted, in the order of their values from 1; an
+            only segment is wanted whatever its code.
 
     Returns:
-        0 and 1, ``(1, column, row)`` or ``(1, column, row, slice)``.
+        Class indices, ``(1, column, row)`` or ``(1, column, row, slice)``.
 
     Raises:
         ValueError: when it has no such segment, or is not of this image.
     """
     codes = {int(one.SegmentNumber): one.SegmentedPropertyTypeCodeSequence[0].CodeValue for one in seg.SegmentSequence}
-    wanted = set(codes) if len(codes) == 1 else {number for number, own in codes.items() if own in terms}
+    wanted = {number: terms.index(own) + 1 for number, own in codes.items() if own in terms}
+    if len(codes) == 1:
+        wanted = wanted or dict.fromkeys(codes, 1)
     if not wanted:
         raise ValueError(f"the DICOM SEG has segments of the codes {', '.join(codes.values())}, none of them wanted")
     values = np.zeros([int(length) for length in meta["spatial_shape"]], dtype=np.float32)
@@ -181,7 +183,8 @@ def read_seg(seg: pydicom.Dataset, meta: Mapping[str, Any], terms: Sequence[str]
     shared = seg.SharedFunctionalGroupsSequence[0]
     for frame, groups in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
         of = groups if "SegmentIdentificationSequence" in groups else shared
-        if int(of.SegmentIdentificationSequence[0].ReferencedSegmentNumber) not in wanted:
+        value = wanted.get(int(of.SegmentIdentificationSequence[0].ReferencedSegmentNumber))
+        if value is None:
             continue
         if places is None:
             place: Any = ...
@@ -192,7 +195,7 @@ def read_seg(seg: pydicom.Dataset, meta: Mapping[str, Any], terms: Sequence[str]
                 place = (..., places[source.ReferencedSOPInstanceUID, None if number is None else int(number)])
             except (AttributeError, IndexError, KeyError) as error:
                 raise ValueError("a frame of the DICOM SEG does not say which slice of its image it is of") from error
-        values[place] = np.maximum(values[place], frame.T > 0)
+        values[place] = np.where(frame.T > 0, value, values[place])
     return values[None]
 
 

@@ -16,15 +16,20 @@ from pathlib import Path
 
 import psutil
 
+# environment variable that tells a process which one started it
+PARENT = "MONAI_SEMGAN_PARENT"
 # how far they stand behind answers, as nice(1) has it
 NICE = 5
 # seconds after which a process sees that its server has ended
 GLANCE = 0.5
 
 
-def end_with_parent() -> None:
-    """End this process and what it started as soon as the process that started it has ended, however that ended."""
-    parent = os.getppid()
+def end_with(parent: int) -> None:
+    """End this process and what it started as soon as the process that started it has ended, however that ended.
+
+    Args:
+        parent: the number of that process, which may have ended already.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -34,6 +39,14 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def in_background() -> None:
+    """In a process of a server, end with it, and give way to those who wait for answers; elsewhere do nothing."""
+    parent = os.environ.get(PARENT)
+    if parent is not None and int(parent) != os.getpid():
+        end_with(int(parent))
+        os.nice(NICE)
 
 
 @contextmanager

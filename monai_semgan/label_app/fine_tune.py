@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from monai.bundle import run
 
-from monai_semgan.label_app.background import end_with_parent
+from monai_semgan.label_app.background import PARENT, end_with
 
 if __name__ == "__main__":
-    end_with_parent()
+    end_with(int(os.environ[PARENT]))
     run(config_file=sys.argv[1:], meta_file="configs/metadata.json", logging_file="configs/logging.conf")

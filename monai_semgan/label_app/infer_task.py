@@ -256,8 +256,8 @@ def free_cores() -> int:
 
 
 def checksum(mask: Any) -> int:
-    """What tells a mask from another: CRC-32 of its voxels, 0 or not, in the order of its image's file."""
-    return zlib.crc32(np.ascontiguousarray(np.asarray(mask) > 0).tobytes())
+    """What tells a mask from another: CRC-32 of its class indices in the order of its image's file."""
+    return zlib.crc32(np.ascontiguousarray(np.asarray(mask).astype(np.uint8)).tobytes())
 
 
 def is_upload(image: str) -> bool:

@@ -23,7 +23,7 @@ from monailabel.utils.async_tasks.utils import tasks
 import monai_semgan
 from monai_semgan.data import failure_reason
 from monai_semgan.label_app.active_learning import LeastUnderstood, Readable, UnderstandingScore
-from monai_semgan.label_app.background import NICE, end_with_parent
+from monai_semgan.label_app.background import PARENT, in_background
 from monai_semgan.label_app.infer_task import SemanticGANInferTask, is_upload, most_classes
 from monai_semgan.label_app.names import check_name
 from monai_semgan.label_app.pacs import PacsStudies
@@ -45,6 +45,7 @@ class SemanticGANApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        in_background()
         bundles = open_bundles(json.loads(conf.get("bundles", "[]")))
         # why models are left out, by name; what else there is, is served
         self.lacking = {name: words for name, bundle in bundles.items() if (words := bundle.lacking())}
@@ -166,26 +167,10 @@ class SemanticGANApp(MONAILabelApp):
         """Refuse whole-slide images, which no model here is for."""
         raise BadRequest("whole-slide images are not served", 404)
 
-    def train(self, request: dict[str, Any]) -> Any:
-        """Fine-tune a model; see ``MONAILabelApp``. Its process ends with the server's."""
-        self.in_background()
-        return super().train(request)
-
-    def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
-        """Score studies; see ``MONAILabelApp``. Its process ends with the server's."""
-        self.in_background()
-        return super().scoring(request, datastore)
-
-    def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
-        """Segment many images; see ``MONAILabelApp``. Its process ends with the server's."""
-        self.in_background()
-        return super().batch_infer(request, datastore)
-
-    def in_background(self) -> None:
-        """Let a process of the server end with it, and give way to those who wait for answers."""
-        if not self._server_mode:
-            end_with_parent()
-            os.nice(NICE)
+    def on_init_complete(self) -> None:
+        """Let the processes of this server know it; see ``MONAILabelApp``."""
+        os.environ[PARENT] = str(os.getpid())
+        super().on_init_complete()
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """Score studies in the background; see ``MONAILabelApp``.

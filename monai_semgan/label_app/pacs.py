@@ -466,9 +466,13 @@ class PacsStudies(StudyFolder):
         shape = tuple(int(length) for length in found.shape[1:])
         if values.size != np.prod(shape):
             raise BadRequest(f"the label is refused: {values.size} bytes, its image has {np.prod(shape)}, {shape}", 422)
-        if len(np.unique(values)) > 2:
-            raise BadRequest("the label is refused: it holds more than background and one class", 422)
-        return MetaTensor((values.reshape(shape, order="F") > 0)[None].astype(np.float32), meta=found.meta)
+        one = len(self.classes) == 1
+        if len(np.unique(values)) > 2 if one else values.max() > len(self.classes):
+            raise BadRequest(
+                f"the label is refused: it holds other values than those of {', '.join(self.classes)}", 422
+            )
+        values = values > 0 if one else values
+        return MetaTensor(values.reshape(shape, order="F")[None].astype(np.float32), meta=found.meta)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label that is not final; see ``LocalDatastore``."""

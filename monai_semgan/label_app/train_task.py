@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from monai_semgan.bundle import Bundle
 from monai_semgan.data import failure_reason
 from monai_semgan.formats import FormatReader
-from monai_semgan.label_app.background import is_locked, locked
+from monai_semgan.label_app.background import PARENT, is_locked, locked
 from monai_semgan.label_app.infer_task import number
 from monai_semgan.label_app.refusal import BadRequest
 
@@ -126,7 +127,8 @@ class SemanticGANTrainTask(TrainTask):
         logger.info("%d labels, %d held out, %d images: %s", len(learned), len(held_out), len(images), version)
         configs = [*(f"configs/{name}" for name in CONFIGS), str(file)]
         command = [sys.executable, "-m", "monai_semgan.label_app.fine_tune", *configs]
-        code = subprocess.run(command, cwd=root, pass_fds=(lock,)).returncode
+        own = {**os.environ, PARENT: str(os.getpid())}
+        code = subprocess.run(command, cwd=root, pass_fds=(lock,), env=own).returncode
         if code != 0:
             raise RuntimeError(f"the training of {version} ended with exit code {code}, see the messages above")
         return {}

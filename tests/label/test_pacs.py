@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +270,7 @@ def wait_for_pairs(hospital: Hospital, image: str) -> str:
         pairs = requests.get(f"{hospital.url}/datastore/?output=train").json()
         if found := [pair["label"] for pair in pairs if image in pair["image"]]:
             return found[0]
+        time.sleep(0.5)
     raise AssertionError(pairs)
 
 
