@@ -581,7 +581,8 @@ def write_bundle(plan: Plan, lists: Mapping[str, Sequence[Any]], folder: Path) -
 
 def title(plan: Plan) -> str:
     """What the bundle is for, in words."""
-    return f"Segmentation of {', '.join(plan['classes'])}"
+    names = list(plan["classes"])
+    return f"Segmentation of {', '.join(names) if len(names) <= 6 else f'{len(names)} classes'}"
 
 
 def write_inference(plan: Plan, base: Bundle, path: Path) -> None:
