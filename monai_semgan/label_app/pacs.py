@@ -471,8 +471,8 @@ class PacsStudies(StudyFolder):
             raise BadRequest(
                 f"the label is refused: it holds other values than those of {', '.join(self.classes)}", 422
             )
-        values = values > 0 if one else values
-        return MetaTensor(values.reshape(shape, order="F")[None].astype(np.float32), meta=found.meta)
+        indices = (values > 0 if one else values).astype(np.float32)
+        return MetaTensor(indices.reshape(shape, order="F")[None], meta=found.meta)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label that is not final; see ``LocalDatastore``."""
