@@ -424,25 +424,29 @@ def number(text: str) -> float:
 
 
 def choose_answer(job: Job, speeds: Mapping[str, float]) -> None:
-    """Choose the answer with the best mean Dice on the images of the first list that all answers did."""
+    """Choose the answer with the best mean Dice on the first list, two compared on the images that both did."""
     found = {a: {r["patient"]: r for r in scores_of(job.output / "evaluation" / a / job.val_list)} for a in ANSWERS}
     found = {answer: rows for answer, rows in found.items() if rows}
     if not found:
         print("no answer was evaluated: the bundle's own stays", flush=True)
         return
     score = next((s for s in ("dice", "iou") if s in next(iter(next(iter(found.values())).values()))), "dice")
-    common = set.intersection(*(set(rows) for rows in found.values()))
+    most = max(map(len, found.values()))
     # so few of the slowest tell nothing: it is left out
-    if len(common) < 0.25 * max(map(len, found.values())) and len(found) > 1:
-        found.pop("refined", None)
-        common = set.intersection(*(set(rows) for rows in found.values()))
-    means = {a: float(np.nanmean([rows[p][score] for p in common])) for a, rows in found.items()}
-    best = next(iter(means))
-    for answer, value in means.items():
-        if value > means[best] + WORTH:
+    found = {answer: rows for answer, rows in found.items() if len(rows) >= 0.25 * most}
+    best, *others = found
+    for answer in others:
+        # on what both did, which is all but for the slowest
+        both = found[best].keys() & found[answer].keys()
+        mean, least = (float(np.nanmean([found[a][p][score] for p in both])) for a in (answer, best))
+        if mean > least + WORTH:
             best = answer
-    told = ", ".join(f"{TITLES[answer]} {value:.3f}" for answer, value in means.items())
-    why = f"mean {score} on {len(common)} of {job.val_list}: {told}"
+    means = {a: float(np.nanmean([row[score] for row in rows.values()])) for a, rows in found.items()}
+    told = ", ".join(
+        f"{TITLES[a]} {value:.3f}" + (f" (on {len(found[a])})" if len(found[a]) < most else "")
+        for a, value in means.items()
+    )
+    why = f"mean {score} on {most} of {job.val_list}: {told}"
     text = f"By default this bundle answers with the {TITLES[best]}: {why}."
     per_image = round(speeds.get(best, 0.0), 3)
     record = {"seconds_per_image": per_image, "answer": best, "score": score, "means": means, "why": text}

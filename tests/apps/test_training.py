@@ -97,12 +97,21 @@ def test_the_best_answer_on_val_is_chosen(tmp_path, scores, best):
     assert "on 2 of val" in record["why"]
 
 
-def test_answers_are_compared_on_the_images_that_all_did(tmp_path):
+def test_two_answers_are_compared_on_the_images_that_both_did(tmp_path):
     scored(tmp_path, "student", {"a": 0.9, "b": 0.5, "c": 0.9})
     scored(tmp_path, "refined", {"a": 0.85, "c": 0.85})
     choose_answer(Job(Bundle("lung_xray"), tmp_path / "none.json", tmp_path), {})
     record = json.loads((tmp_path / "evaluation" / "answer.json").read_text())
-    assert record["answer"] == "student" and record["means"]["student"] == pytest.approx(0.9)
+    assert record["answer"] == "student" and record["means"] == pytest.approx({"student": 2.3 / 3, "refined": 0.85})
+    assert record["why"].endswith("student 0.767, SemanticGAN, refined 0.850 (on 2).")
+
+
+def test_the_few_images_of_the_slowest_do_not_choose_among_the_others(tmp_path):
+    scored(tmp_path, "student", {"a": 0.8, "b": 0.95, "c": 0.95, "d": 0.95})
+    scored(tmp_path, "unet", {"a": 0.9, "b": 0.8, "c": 0.8, "d": 0.8})
+    scored(tmp_path, "refined", {"a": 0.5})
+    choose_answer(Job(Bundle("lung_xray"), tmp_path / "none.json", tmp_path), {})
+    assert json.loads((tmp_path / "evaluation" / "answer.json").read_text())["answer"] == "student"
 
 
 def test_the_bundle_of_one_s_own_is_needed_or_a_datalist(tmp_path, capsys):
