@@ -28,7 +28,7 @@ from monai_semgan.bundle import Bundle
 from monai_semgan.data.cohort import read_datalist
 from monai_semgan.data.taught_images import NoAgreement
 from monai_semgan.handlers.checkpoints import save_beside
-from monai_semgan.handlers.time_budget import read_record
+from monai_semgan.handlers.time_budget import read_record, write_record
 from monai_semgan.networks.weights import read_state
 
 logger = logging.getLogger(__name__)
@@ -187,10 +187,7 @@ class Clock:
             return
         state = {"hours": self.planned, "seconds": self.walls, "finished": self.finished}
         state |= {"lost": round(self.lost, 1), "one": round(self.one, 1)}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self.path)
+        write_record(self.path, state)
 
 
 def train(job: Job, configs: Sequence[str] = ()) -> None:
@@ -241,7 +238,7 @@ def train(job: Job, configs: Sequence[str] = ()) -> None:
         weights = own_weights(job) if job.own else job.weights
         calibrate_on(job, weights, None if job.hours is None else max(30.0, clock.left(True)))
         clock.add("calibration", time.monotonic() - began)
-        marker.write_text(json.dumps(state), encoding="utf-8")
+        write_record(marker, state)
     if job.evaluate:
         from monai_semgan.reports.training_report import write_report
 
@@ -396,7 +393,7 @@ def evaluate(job: Job, answer: str, list_key: str, weights: Path, most: int | No
         if stopped.code not in (0, 1) or not (folder / "patients.csv").is_file():
             raise
     seconds = (time.monotonic() - began) / max(1, len(items))
-    marker.write_text(json.dumps(state | {"seconds": seconds}), encoding="utf-8")
+    write_record(marker, state | {"seconds": seconds})
     return seconds
 
 
@@ -450,7 +447,7 @@ def choose_answer(job: Job, speeds: Mapping[str, float]) -> None:
     text = f"By default this bundle answers with the {TITLES[best]}: {why}."
     per_image = round(speeds.get(best, 0.0), 3)
     record = {"seconds_per_image": per_image, "answer": best, "score": score, "means": means, "why": text}
-    (job.output / "evaluation" / "answer.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(job.output / "evaluation" / "answer.json", record)
     print(text, flush=True)
     if not job.own:
         return

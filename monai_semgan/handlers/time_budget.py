@@ -96,15 +96,20 @@ class TimeBudget:
             "steps": engine.state.iteration,
             "peak_mb": max(read_record(self.path).get("peak_mb", 0), peak_memory(engine.state.device)),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self.path)
+        write_record(self.path, record)
 
 
 def read_record(path: Path) -> dict[str, Any]:
     """Read the record of a training; empty where there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write the record of a training in one piece, for :func:`read_record`; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 def peak_memory(device: torch.device) -> int:
