@@ -31,6 +31,7 @@ from scipy.stats import spearmanr
 from monai_semgan.bundle import Bundle, parsed
 from monai_semgan.data.cohort import FAILURE
 from monai_semgan.handlers.checkpoints import save_whole
+from monai_semgan.metrics import slice_dice
 from monai_semgan.networks.nets.dice_calibration import KNOTS, DiceCalibration, slice_confidences
 from monai_semgan.networks.nets.domain_check import DomainCheck, some_slices
 from monai_semgan.networks.weights import read_state
@@ -116,9 +117,8 @@ def slices(prediction: Prediction, orient: Callable[[dict[str, Any]], Any]) -> l
     """Confidence and Dice of each slice of a volume; two empty masks agree."""
     grid = prediction.mask
     values = (convert_to_tensor(each, track_meta=False).reshape(1, *grid.shape) for each in (grid, prediction.label))
-    mask, label = (orient({Keys.IMAGE: MetaTensor(each, affine=grid.affine)})[Keys.IMAGE][0] > 0 for each in values)
-    shared, total = (mask & label).sum((0, 1)), mask.sum((0, 1)) + label.sum((0, 1))
-    dice = torch.where(total > 0, 2 * shared / total.clamp_min(1), 1.0)
+    upright = (orient({Keys.IMAGE: MetaTensor(each, affine=grid.affine)})[Keys.IMAGE][0].numpy() for each in values)
+    dice = np.nan_to_num(slice_dice(*upright), nan=1.0)
     return list(zip(slice_confidences(prediction.logits), dice.tolist(), strict=True))
 
 

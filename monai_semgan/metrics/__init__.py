@@ -14,7 +14,7 @@ from monai_semgan.metrics.segmentation_scores import (
     label_map_scores,
     segmentation_scores,
 )
-from monai_semgan.metrics.volume_scores import VOLUME_SCORES, volume_scores
+from monai_semgan.metrics.volume_scores import VOLUME_SCORES, slice_dice, volume_scores
 
 # of images and of volumes: all that a report may hold
 REPORTED_SCORES = tuple(dict.fromkeys((*SCORES, MEAN_IOU, *VOLUME_SCORES)))
@@ -30,5 +30,6 @@ __all__ = [
     "known_scores",
     "label_map_scores",
     "segmentation_scores",
+    "slice_dice",
     "volume_scores",
 ]

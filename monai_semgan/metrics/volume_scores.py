@@ -76,3 +76,20 @@ def volume_scores(pred: Tensor, label: Tensor, spacing: Sequence[float] | np.nda
         "relative_volume_difference": (volume - label_volume) / label_volume if label_volume else math.nan,
         "false_positive_voxels": float(false_positives),
     }
+
+
+def slice_dice(mask: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Dice of each slice of a volume; of several classes the mean over those that mask or label show in the slice.
+
+    Args:
+        mask: class indices, ``(row, column, slice)``.
+        label: class indices of the same shape.
+
+    Returns:
+        A value a slice, NaN where neither shows anything.
+    """
+    of_class = [(mask == value, label == value) for value in range(1, 1 + int(max(mask.max(), label.max(), 1)))]
+    shared = np.stack([(one & other).sum((0, 1)) for one, other in of_class])
+    total = np.stack([one.sum((0, 1)) + other.sum((0, 1)) for one, other in of_class])
+    classes = (total > 0).sum(0)
+    return np.where(classes > 0, (2 * shared / np.maximum(total, 1)).sum(0) / np.maximum(classes, 1), np.nan)

@@ -41,7 +41,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from monai_semgan import __version__, formats
 from monai_semgan.data.cohort import RESULTS, SKIPPED, failure_reason, state_of
 from monai_semgan.formats.registry import SUSPICIOUS
-from monai_semgan.metrics import REPORTED_SCORES, class_columns, in_words, known_scores
+from monai_semgan.metrics import REPORTED_SCORES, class_columns, in_words, known_scores, slice_dice
 from monai_semgan.predictor import Prediction
 from monai_semgan.reports.overlay import LABEL_COLOUR, THUMBNAIL, page, side_by_side, thumbnail, tiles
 
@@ -311,19 +311,11 @@ class CohortReport:
         return found
 
     def _slice_dice(self, prediction: Prediction) -> list[float]:
-        """Dice of each slice of a volume with a label, as :meth:`_slices` are; NaN where neither shows anything.
-
-        Of several classes the mean over those that the slice shows.
-        """
+        """:func:`monai_semgan.metrics.slice_dice` of a volume with a label, in the order of :meth:`_slices`."""
         if self.orient is None or prediction.label is None or prediction.mask.ndim != 3:
             return []
-        mask, label = (self._upright(values, prediction.mask) for values in (prediction.mask, prediction.label))
-        of_class = [(mask == value, label == value) for value in range(1, 1 + int(max(mask.max(), label.max(), 1)))]
-        shared = np.stack([(one & other).sum((0, 1)) for one, other in of_class])
-        total = np.stack([one.sum((0, 1)) + other.sum((0, 1)) for one, other in of_class])
-        classes = (total > 0).sum(0)
-        mean = (2 * shared / np.maximum(total, 1)).sum(0) / np.maximum(classes, 1)
-        return np.where(classes > 0, mean, np.nan).tolist()
+        values = (prediction.mask, prediction.label)
+        return slice_dice(*(self._upright(each, prediction.mask) for each in values)).tolist()
 
     def _upright(self, values: Any, mask: Any) -> np.ndarray:
         """A mask or a label on a mask's grid, upright."""

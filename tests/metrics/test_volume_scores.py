@@ -10,7 +10,15 @@ import pytest
 import torch
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from monai_semgan.metrics import MEAN_IOU, REPORTED_SCORES, SCORES, VOLUME_SCORES, known_scores, volume_scores
+from monai_semgan.metrics import (
+    MEAN_IOU,
+    REPORTED_SCORES,
+    SCORES,
+    VOLUME_SCORES,
+    known_scores,
+    slice_dice,
+    volume_scores,
+)
 from tests.volume_files import ellipsoid
 
 SPACING = (0.5, 2.0, 5.0)
@@ -93,3 +101,13 @@ def test_reports_may_hold_scores_of_images_and_of_volumes() -> None:
     assert known_scores(VOLUME_SCORES, REPORTED_SCORES) == VOLUME_SCORES
     with pytest.raises(ValueError, match=r"\['volume_ml'\], known are \['dice'"):
         known_scores(["dice", "volume_ml"])
+
+
+def test_dice_of_each_slice_is_the_mean_over_the_classes_it_shows() -> None:
+    mask, label = np.zeros((2, 4, 4, 4), dtype=np.uint8)
+    # slice 0 is empty; half of class 1 in slice 1; classes 1 and 2 in slice 2; class 2 is missed in slice 3
+    mask[:2, :, 1], label[:, :, 1] = 1, 1
+    mask[:2, :, 2], label[:2, :, 2] = 1, 1
+    mask[2:, :2, 2], label[2:, :, 2] = 2, 2
+    label[:, :, 3] = 2
+    np.testing.assert_allclose(slice_dice(mask, label), [np.nan, 2 / 3, (1 + 2 / 3) / 2, 0])
